@@ -1,0 +1,72 @@
+"""Health that moves both ways: a poll of the dependencies decides, only changes are logged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from grpc_health.v1 import health, health_pb2
+
+Check = Callable[[], Awaitable[None]]
+log = structlog.get_logger()
+
+
+class HealthMonitor:
+    """Serves `grpc.health.v1` for "" and for each service name.
+
+    Starts NOT_SERVING. Each poll runs every check, with a timeout shorter than the interval; a check
+    says no by raising. After `drain` it stays NOT_SERVING for good.
+    """
+
+    def __init__(
+        self, service_names: tuple[str, ...], checks: Mapping[str, Check], interval_s: float
+    ) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._names = ("", *service_names)
+        self._checks = checks
+        self._interval_s = interval_s
+        self._timeout_s = interval_s * 0.8
+        self._problems: dict[str, str] | None = None
+        self._is_draining = False
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the last poll found every dependency well."""
+        return self._problems == {} and not self._is_draining
+
+    async def poll(self) -> None:
+        """Run the checks once and set the status."""
+        problems: dict[str, str] = {}
+        for name, check in self._checks.items():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await check()
+            except Exception as error:
+                problems[name] = type(error).__name__
+        if self._is_draining:
+            return
+        if problems != self._problems:
+            log.info("health_changed", is_serving=not problems, problems=problems)
+            self._problems = problems
+        await self._set(not problems)
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self.poll()
+            await asyncio.sleep(self._interval_s)
+
+    async def drain(self) -> None:
+        """Turn NOT_SERVING for good."""
+        self._is_draining = True
+        await self._set(False)
+
+    async def _set(self, is_serving: bool) -> None:
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if is_serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in self._names:
+            await self.servicer.set(name, status)

@@ -1,0 +1,169 @@
+"""What surrounds every handler, outermost first: context, telemetry, deadline, errors.
+
+Telemetry stands outside the deadline guard and the error mapping, so refusals are counted too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import structlog
+from opentelemetry import trace
+
+from matteworks_common.context import REQUEST_ID_KEY, CallContext, accept_request_id, current_call
+from matteworks_common.errors import (
+    STATUS_DETAILS_KEY,
+    DeadlineExceeded,
+    Internal,
+    MatteworksError,
+    to_status,
+)
+from matteworks_common.telemetry import RpcMetrics, extract_trace
+
+Proceed = Callable[[Any, Any], Awaitable[Any]]
+
+# Below this a call cannot reach its handler and be answered in time.
+SMALLEST_USEFUL_S = 0.005
+
+log = structlog.get_logger()
+_tracer = trace.get_tracer("matteworks")
+
+
+class UnaryInterceptor(grpc.aio.ServerInterceptor, ABC):
+    """Wraps unary calls; streams (health watch, reflection) pass untouched."""
+
+    name: str
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming or handler.response_streaming:
+            return handler
+        method: str = handler_call_details.method
+
+        async def wrapped(request: Any, context: Any) -> Any:
+            return await self.around(method, request, context, handler.unary_unary)
+
+        return grpc.unary_unary_rpc_method_handler(
+            wrapped,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    @abstractmethod
+    async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
+        """Run `proceed(request, context)` with something before and after it."""
+
+
+class ContextInterceptor(UnaryInterceptor):
+    """Puts request id, deadline and the caller's trace where everything that runs for the call sees them."""
+
+    name = "context"
+
+    async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
+        metadata = dict(context.invocation_metadata() or ())
+        remaining_s = context.time_remaining()
+        call = CallContext(
+            request_id=accept_request_id(getattr(request, "request_id", "") or metadata.get(REQUEST_ID_KEY)),
+            deadline_s=None if remaining_s is None else time.monotonic() + remaining_s,
+        )
+        token = current_call.set(call)
+        try:
+            with _tracer.start_as_current_span(
+                method, context=extract_trace(metadata.items()), kind=trace.SpanKind.SERVER
+            ):
+                return await proceed(request, context)
+        finally:
+            current_call.reset(token)
+
+
+class TelemetryInterceptor(UnaryInterceptor):
+    """Counts, times and logs every call by its final status. Health checks log at debug."""
+
+    name = "telemetry"
+
+    def __init__(self, metrics: RpcMetrics) -> None:
+        self._metrics = metrics
+
+    async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
+        start = time.perf_counter()
+        outcome = grpc.StatusCode.OK
+        self._metrics.in_flight.inc()
+        try:
+            return await proceed(request, context)
+        except asyncio.CancelledError:
+            outcome = grpc.StatusCode.CANCELLED
+            raise
+        except BaseException:
+            # The error mapping below has set the code before it aborted.
+            outcome = _code_of(context)
+            raise
+        finally:
+            duration_s = time.perf_counter() - start
+            short = method.rsplit("/", 1)[-1]
+            self._metrics.in_flight.dec()
+            self._metrics.calls.labels(short, outcome.name).inc()
+            self._metrics.duration.labels(short).observe(duration_s)
+            write = log.debug if method.startswith("/grpc.") else log.info
+            write("rpc", method=method, code=outcome.name, duration_s=round(duration_s, 6))
+
+
+class DeadlineInterceptor(UnaryInterceptor):
+    """Refuses a call whose deadline cannot be met, before it costs anything."""
+
+    name = "deadline"
+
+    async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
+        remaining_s = context.time_remaining()
+        if remaining_s is not None and remaining_s < SMALLEST_USEFUL_S:
+            await _abort(context, DeadlineExceeded("Too little of the deadline was left on arrival."))
+        return await proceed(request, context)
+
+
+class ErrorInterceptor(UnaryInterceptor):
+    """The only place that builds a status; what is not a MatteworksError becomes INTERNAL, text fixed."""
+
+    name = "errors"
+
+    async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
+        try:
+            return await proceed(request, context)
+        except MatteworksError as error:
+            log.info(
+                "call_refused",
+                method=method,
+                reason=error.reason_name,
+                field=error.field,
+                message=error.message,
+            )
+            await _abort(context, error)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception:
+            call = current_call.get()
+            log.exception("call_failed", method=method)
+            await _abort(context, Internal(call.request_id if call else ""))
+
+
+def server_interceptors(metrics: RpcMetrics) -> Sequence[UnaryInterceptor]:
+    """All of them, outermost first."""
+    return (ContextInterceptor(), TelemetryInterceptor(metrics), DeadlineInterceptor(), ErrorInterceptor())
+
+
+async def _abort(context: Any, error: MatteworksError) -> None:
+    status = to_status(error)
+    context.set_code(error.code)
+    await context.abort(
+        error.code, error.message, trailing_metadata=((STATUS_DETAILS_KEY, status.SerializeToString()),)
+    )
+
+
+def _code_of(context: Any) -> grpc.StatusCode:
+    code = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code
+    return next((c for c in grpc.StatusCode if c.value[0] == code), grpc.StatusCode.UNKNOWN)

@@ -1,0 +1,116 @@
+"""From settings to a running service and back: build, serve, drain, close in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, start_http_server
+
+from matteworks_common.channels import channel_options
+from matteworks_common.health import Check, HealthMonitor
+from matteworks_common.interceptors import server_interceptors
+from matteworks_common.logs import configure_logging
+from matteworks_common.settings import ServiceSettings, SettingsError, load_settings
+from matteworks_common.telemetry import RpcMetrics, configure_tracing
+
+log = structlog.get_logger()
+
+
+@dataclass
+class App:
+    """A wired service, not yet listening.
+
+    `add_servicers` registers the generated servicers on a server. `checks` decide readiness.
+    `closing` holds what was opened, closed in reverse order after the server has stopped.
+    """
+
+    name: str
+    service_names: tuple[str, ...]
+    add_servicers: Callable[[grpc.aio.Server], None]
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that listens."""
+
+    port: int
+    health: HealthMonitor
+
+
+@asynccontextmanager
+async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]:
+    """Listen while the block runs; then drain and close. Tests and `serve` share this path."""
+    async with app.closing:
+        server = grpc.aio.server(
+            interceptors=server_interceptors(RpcMetrics(app.name, app.registry)),
+            options=[*channel_options(settings.max_message_bytes), ("grpc.so_reuseport", 0)],
+        )
+        app.add_servicers(server)
+        monitor = HealthMonitor(app.service_names, app.checks, settings.health_interval_s)
+        health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
+        reflection.enable_server_reflection(
+            (*app.service_names, reflection.SERVICE_NAME, "grpc.health.v1.Health"), server
+        )
+        port = server.add_insecure_port(settings.listen_address)
+        await server.start()
+        poller = asyncio.create_task(monitor.run())
+        try:
+            log.info("listening", port=port)
+            yield Running(port, monitor)
+        finally:
+            await monitor.drain()
+            await asyncio.sleep(settings.drain_delay_s)
+            await server.stop(settings.grace_s)
+            poller.cancel()
+            await asyncio.gather(poller, return_exceptions=True)
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(name: str, kind: type[S], build: Callable[[S], Awaitable[App]]) -> None:
+    """Entry point of a service process: exits 0 after SIGTERM or SIGINT, 2 when it cannot start."""
+    try:
+        settings = load_settings(kind)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    configure_logging(name, settings.log_level)
+    uvloop.run(_serve(name, settings, build))
+
+
+async def _serve(name: str, settings: S, build: Callable[[S], Awaitable[App]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    provider = configure_tracing(name, settings.otlp_endpoint)
+    try:
+        app = await build(settings)
+        if settings.metrics_port:
+            host = settings.listen_address.rpartition(":")[0]
+            start_http_server(settings.metrics_port, addr=host, registry=app.registry)
+        # What lives now lives until the end; collecting it again and again only costs pauses.
+        gc.collect()
+        gc.freeze()
+        async with running(app, settings):
+            await stop.wait()
+    finally:
+        if provider:
+            provider.shutdown()
+        log.info("stopped")
