@@ -60,7 +60,9 @@ def differences(fresh: Path, committed: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when protos/gen is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 when protos/gen is stale"
+    )
     if not parser.parse_args().check:
         generate(COMMITTED)
         return 0
