@@ -11,12 +11,18 @@ from grpc_health.v1 import health, health_pb2
 Check = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
+# One lost poll of a service with several workers says that a worker was lost, not the service. Turning
+# unhealthy for it would take everything that depends on this service down as well.
+TOLERATED_FAILURES = 2
+
 
 class HealthMonitor:
     """Serves `grpc.health.v1` for "" and for each service name.
 
     Starts NOT_SERVING. Each poll runs every check, with a timeout shorter than the interval; a check
-    says no by raising. After `drain` it stays NOT_SERVING for good.
+    says no by raising. A service that was well turns NOT_SERVING when a check says no more than
+    TOLERATED_FAILURES times in a row, and back on its first yes. After `drain` it stays NOT_SERVING for
+    good.
     """
 
     def __init__(
@@ -28,6 +34,7 @@ class HealthMonitor:
         self._interval_s = interval_s
         self._timeout_s = interval_s * 0.8
         self._problems: dict[str, str] | None = None
+        self._failure_counts = dict.fromkeys(checks, 0)
         self._is_draining = False
 
     @property
@@ -37,13 +44,18 @@ class HealthMonitor:
 
     async def poll(self) -> None:
         """Run the checks once and set the status."""
+        was_serving = self._problems == {}
         problems: dict[str, str] = {}
         for name, check in self._checks.items():
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await check()
             except Exception as error:
-                problems[name] = type(error).__name__
+                self._failure_counts[name] += 1
+                if not was_serving or self._failure_counts[name] > TOLERATED_FAILURES:
+                    problems[name] = type(error).__name__
+            else:
+                self._failure_counts[name] = 0
         if self._is_draining:
             return
         if problems != self._problems:

@@ -91,7 +91,12 @@ def main(name: str, kind: type[S], build: Callable[[S], Awaitable[App]]) -> None
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging(name, settings.log_level)
-    uvloop.run(_serve(name, settings, build))
+    try:
+        uvloop.run(_serve(name, settings, build))
+    except SettingsError as error:
+        # Only the wiring knows whether what a setting names exists: a file, a model, a device.
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
 
 
 async def _serve(name: str, settings: S, build: Callable[[S], Awaitable[App]]) -> None:

@@ -1,0 +1,67 @@
+"""Wires the auth service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import AsyncExitStack
+
+import grpc
+
+from matteworks.auth.v1 import auth_pb2_grpc
+from matteworks_auth.admin_servicer import KeyAdminServicer
+from matteworks_auth.authenticator import Authenticator
+from matteworks_auth.keys import KeyHasher
+from matteworks_auth.metrics import AuthMetrics
+from matteworks_auth.plans import Plans, load_plans
+from matteworks_auth.servicer import AuthServicer
+from matteworks_auth.settings import AuthSettings
+from matteworks_auth.store import AccountStore
+from matteworks_auth.store_memory import MemoryAccountStore
+from matteworks_auth.store_valkey import ValkeyAccountStore, open_valkey
+from matteworks_auth.sweeper import Sweeper
+from matteworks_common.clock import Clock, SystemClock
+from matteworks_common.lifecycle import App
+
+SERVICE_NAMES = ("matteworks.auth.v1.AuthService", "matteworks.auth.v1.KeyAdminService")
+
+
+async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
+    """Open the store and wire the service. `clock` None: the machine's, and the store's own for money."""
+    plans = load_plans(settings.plans_file)
+    async with AsyncExitStack() as opening:
+        store = open_store(settings, plans, clock)
+        opening.push_async_callback(store.close)
+        app = App("auth", SERVICE_NAMES, lambda _server: None, checks={"store": store.ping})
+        metrics = AuthMetrics(app.registry)
+        own_clock = clock or SystemClock()
+        hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
+        authenticator = Authenticator(store, hasher, own_clock, settings.key_cache_s, metrics)
+        auth = AuthServicer(store, authenticator, own_clock, settings.reservation_ttl_s, metrics)
+        admin = KeyAdminServicer(store, plans, hasher, own_clock, settings.admin_token.get_secret_value())
+
+        def add_servicers(server: grpc.aio.Server) -> None:
+            auth_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
+            auth_pb2_grpc.add_KeyAdminServiceServicer_to_server(admin, server)
+
+        app.add_servicers = add_servicers
+        sweeper = asyncio.create_task(Sweeper(store, settings.sweep_interval_s, metrics).run())
+        opening.push_async_callback(_cancelled, sweeper)
+        app.closing = opening.pop_all()
+    return app
+
+
+def open_store(settings: AuthSettings, plans: Plans, clock: Clock | None) -> AccountStore:
+    """The store that `settings.store_url` names. Nothing is sent yet."""
+    repeat_window_us = round(settings.repeat_window_s * 1e6)
+    record_ttl_us = round(settings.record_ttl_s * 1e6)
+    if settings.store_url == "memory:":
+        return MemoryAccountStore(plans, clock or SystemClock(), repeat_window_us, record_ttl_us)
+    client = open_valkey(settings.store_url, settings.store_timeout_s)
+    return ValkeyAccountStore(client, plans, repeat_window_us, record_ttl_us, clock)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

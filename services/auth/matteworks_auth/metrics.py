@@ -1,0 +1,26 @@
+"""Every metric of the auth service beside those of its RPCs."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class AuthMetrics:
+    """Labels come from closed sets: outcomes and refusal kinds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.authentications = Counter(
+            "matteworks_auth_authentications", "Keys looked at, by outcome: valid, invalid, malformed.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.reservations = Counter(
+            "matteworks_auth_reservations", "Reservations by outcome: held, repeat, or the refusal's reason.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.charged = Counter(
+            "matteworks_auth_charged_credits_milli", "Thousandths of a credit charged.", registry=registry
+        )
+        self.overdue = Counter(
+            "matteworks_auth_overdue_reservations", "Reservations given back because nobody settled them.",
+            registry=registry,
+        )  # fmt: skip

@@ -1,0 +1,75 @@
+"""The refusals of a reservation, built in one place for both stores."""
+
+from __future__ import annotations
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_auth.store import RateState
+from matteworks_common.errors import Conflict, FailedPrecondition, LimitExceeded, MatteworksError, NotFound
+
+# How long a caller should wait for one of its own requests to finish.
+CONCURRENCY_RETRY_S = 1.0
+
+
+def account_not_found(account_id: str) -> NotFound:
+    return NotFound(
+        reasons.ERROR_REASON_ACCOUNT_NOT_FOUND,
+        "There is no such account.",
+        field="account_id",
+        metadata={"account_id": account_id},
+    )
+
+
+def reservation_not_found(reservation_id: str) -> NotFound:
+    return NotFound(
+        reasons.ERROR_REASON_RESERVATION_NOT_FOUND,
+        "There is no such reservation, or its record has been forgotten.",
+        field="reservation_id",
+        metadata={"reservation_id": reservation_id},
+    )
+
+
+def reservation_released(reservation_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        reasons.ERROR_REASON_RESERVATION_RELEASED,
+        "The reservation has been given back, so it cannot be charged; reserve again.",
+        metadata={"reservation_id": reservation_id},
+    )
+
+
+def request_id_reused(request_id: str) -> Conflict:
+    return Conflict(
+        reasons.ERROR_REASON_REQUEST_ID_REUSED,
+        "This request id was used before with other parameters; use a fresh one.",
+        field="request_id",
+        metadata={"request_id": request_id},
+    )
+
+
+def refused(kind: str, retry_after_us: int, rate: RateState) -> MatteworksError:
+    """The error of a refused reservation; `kind` is rate, quota, concurrency or credits."""
+    metadata = {
+        "limit_megapixels": str(rate.limit),
+        "remaining_megapixels": str(rate.remaining),
+        "reset_unix_s": str(-(-rate.reset_us // 1_000_000)),
+    }
+    if kind == "credits":
+        return FailedPrecondition(
+            reasons.ERROR_REASON_INSUFFICIENT_CREDITS,
+            "The balances do not cover this request; add credits or ask for a smaller size.",
+            metadata=metadata,
+        )
+    reason, message = {
+        "rate": (
+            reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED,
+            "Too many megapixels in the last minute; wait as long as Retry-After says.",
+        ),
+        "quota": (
+            reasons.ERROR_REASON_QUOTA_EXCEEDED,
+            "The plan's quota of requests is used up; wait for the next period or change the plan.",
+        ),
+        "concurrency": (
+            reasons.ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED,
+            "Too many requests of this account are running; send the next when one has finished.",
+        ),
+    }[kind]
+    return LimitExceeded(reason, message, retry_after_s=retry_after_us / 1e6, metadata=metadata)

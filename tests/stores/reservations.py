@@ -1,0 +1,23 @@
+"""Shorthand for asking to hold credits."""
+
+from __future__ import annotations
+
+from matteworks_auth.quota import Price
+from matteworks_auth.store import AccountStore, Held, Reservation
+
+FULL = Price(1000, is_free_call_eligible=False)
+PREVIEW = Price(250, is_free_call_eligible=True)
+
+
+async def hold(
+    store: AccountStore,
+    request_id: str,
+    *prices: Price,
+    megapixels: int = 1,
+    fingerprint: str = "",
+    ttl_s: float = 60,
+) -> Held:
+    """Reserve on the account `a`, for FULL unless prices are named."""
+    return await store.reserve(
+        Reservation(request_id, "a", "k", prices or (FULL,), megapixels, fingerprint, round(ttl_s * 1e6))
+    )

@@ -1,0 +1,84 @@
+"""Whatever is done to both stores, they answer alike and the ledger adds up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from matteworks_auth.ledger_check import check
+from matteworks_auth.store import AccountStore
+from matteworks_auth.store_memory import MemoryAccountStore
+from matteworks_auth.store_valkey import ValkeyAccountStore, open_valkey
+from matteworks_common.errors import MatteworksError
+from tests.stores.conftest import PLANS, RECORD_TTL_US, REPEAT_WINDOW_US
+from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.support.clock import ManualClock
+from tests.support.valkey import ValkeyProcess
+
+request_ids = st.sampled_from(["r1", "r2", "r3", "r4", "r5"])
+steps = st.one_of(
+    st.tuples(
+        st.just("hold"), request_ids, st.sampled_from([(FULL,), (PREVIEW,), (FULL, PREVIEW)]),
+        st.sampled_from([1, 30, 50]), st.sampled_from(["", "f", "g"]),
+    ),
+    st.tuples(st.just("commit"), request_ids, request_ids),
+    st.tuples(st.just("release"), request_ids, request_ids),
+    st.tuples(st.just("advance"), st.sampled_from([0.5, 7, 31, 61, 90_000])),
+    st.tuples(st.just("grant"), st.sampled_from(["g1", "g2"]), st.sampled_from([250, 1000])),
+    st.tuples(st.just("plan"), st.sampled_from(["plain", "free", "tight"])),
+)  # fmt: skip
+
+
+async def apply(store: AccountStore, step: tuple[Any, ...]) -> object:
+    try:
+        match step:
+            case ("hold", request_id, prices, megapixels, fingerprint):
+                return await hold(store, request_id, *prices, megapixels=megapixels, fingerprint=fingerprint)
+            case ("commit", owner, member):
+                return await store.commit("a", owner, member)
+            case ("release", owner, member):
+                return await store.release("a", owner, member)
+            case ("grant", request_id, amount):
+                return await store.grant(request_id, "a", "payg", amount)
+            case ("plan", name):
+                return await store.set_plan("a", PLANS.find(name))
+    except MatteworksError as error:
+        return (error.reason, error.retry_after_s, error.metadata)
+    return None
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(plan=st.sampled_from(["plain", "free", "tight"]), script=st.lists(steps, max_size=25))
+def test_both_stores_answer_alike(valkey: ValkeyProcess, plan: str, script: list[tuple[Any, ...]]) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        client = open_valkey(valkey.url, timeout_s=5)
+        await client.flushdb()
+        twins: list[AccountStore] = [
+            MemoryAccountStore(PLANS, clock, REPEAT_WINDOW_US, RECORD_TTL_US),
+            ValkeyAccountStore(client, PLANS, REPEAT_WINDOW_US, RECORD_TTL_US, clock),
+        ]
+        try:
+            for store in twins:
+                await store.create_account("a", "Anna", PLANS.find(plan))
+            for step in script:
+                if step[0] == "advance":
+                    clock.advance(step[1])
+                    continue
+                memory, real = [await apply(store, step) for store in twins]
+                assert memory == real, step
+                memory, real = [await store.get_account("a") for store in twins]
+                assert memory == real, step
+                assert [await check(store) for store in twins] == [[], []]
+        finally:
+            await client.aclose()
+
+    asyncio.run(scenario())

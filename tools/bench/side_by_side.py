@@ -1,0 +1,89 @@
+"""Our stack and the peer on the same pictures, in turn, in one run: the tables of docs/performance.md.
+
+python -m tools.bench.side_by_side --photo PHOTO [--models isnet-general-use,u2netp] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import httpx
+
+from tools.bench.pictures import scaled_jpeg
+from tools.bench.servers import Server, our_stack, peer_server
+
+SIZES_MP = (0.25, 2, 10, 25)
+CLIENTS = 4
+
+
+def seconds(server: Server, client: httpx.Client, picture: bytes, model: str) -> float:
+    """Wall time of one request."""
+    start = time.perf_counter()
+    server.ask(client, picture, model)
+    return time.perf_counter() - start
+
+
+def pictures_per_second(server: Server, client: httpx.Client, picture: bytes, model: str) -> float:
+    """Throughput with CLIENTS requests in flight, over three rounds of them."""
+    count = 3 * CLIENTS
+    start = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda _: server.ask(client, picture, model), range(count)))
+    return count / (time.perf_counter() - start)
+
+
+def compare(photo: Path, model: str, rounds: int, ours: Server, peer: Server) -> None:
+    """Print one row a size: both medians, the median of the pairwise ratios, and what it was."""
+    print(f"\n### {model}\n\n| picture | ours | peer | peer / ours |\n|---|---|---|---|")
+    with httpx.Client(timeout=600, limits=httpx.Limits(max_connections=64)) as client:
+        for megapixels in SIZES_MP:
+            picture = scaled_jpeg(photo, megapixels)
+            for server in (ours, peer):
+                seconds(server, client, picture, model)
+            pairs = [
+                (seconds(ours, client, picture, model), seconds(peer, client, picture, model))
+                for _ in range(rounds)
+            ]
+            ours_s, peer_s = (statistics.median(side) for side in zip(*pairs, strict=True))
+            ratio = statistics.median(b / a for a, b in pairs)
+            print(f"| {megapixels} MP | {ours_s:.2f} s | {peer_s:.2f} s | {ratio:.2f} |", flush=True)
+        picture = scaled_jpeg(photo, 2)
+        rates = [pictures_per_second(server, client, picture, model) for server in (ours, peer)]
+        print(
+            f"| 2 MP, {CLIENTS} clients | {rates[0]:.2f} /s | {rates[1]:.2f} /s | {rates[0] / rates[1]:.2f} |"
+        )
+        print(
+            f"| memory after this | {ours.memory_bytes() / 2**20:.0f} MiB "
+            f"| {peer.memory_bytes() / 2**20:.0f} MiB | |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--models", default="isnet-general-use,u2netp")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("--peer-venv", type=Path, default=Path(".venv-peer"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("up_options", nargs="*", help="passed to matteworks up, after --")
+    arguments = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for model in arguments.models.split(","):
+        with (
+            our_stack(model, arguments.models_dir, *arguments.up_options) as ours,
+            peer_server(model, arguments.models_dir, arguments.peer_venv) as peer,
+        ):
+            compare(arguments.photo, model, arguments.rounds, ours, peer)
+
+
+if __name__ == "__main__":
+    main()
