@@ -1,0 +1,167 @@
+"""Wires the edge: channels, fetcher, ledger, routes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from matteworks_common.channels import open_channel
+from matteworks_common.clock import Clock, SystemClock
+from matteworks_common.health import HealthMonitor
+from matteworks_edge.addresses import AddressJudge, PublicAddresses
+from matteworks_edge.admission import Admission
+from matteworks_edge.clients import AuthClient, CompositorClient
+from matteworks_edge.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
+from matteworks_edge.ledger import Ledger
+from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.middleware import ExchangeMiddleware
+from matteworks_edge.openapi import build_document
+from matteworks_edge.removal import RemovalService
+from matteworks_edge.routes.account import AccountEndpoint
+from matteworks_edge.routes.docs import DocumentationEndpoints
+from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
+from matteworks_edge.routes.improve import ImproveEndpoint
+from matteworks_edge.routes.removebg import RemovalEndpoint
+from matteworks_edge.settings import EdgeSettings, parse_networks
+from matteworks_edge.submissions import SubmissionBox, open_object_store
+
+# How much longer than the request a reservation lives, for the commit that follows it.
+_RESERVATION_MARGIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeDependencies:
+    """What tests replace. None: the real thing, from the settings."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    resolver: Resolver | None = None
+    judge: AddressJudge | None = None
+    commit_retry_delays_s: tuple[float, ...] = (0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeApp:
+    """The wired edge, not yet listening.
+
+    Once `draining` is set, answers close their connections. `closing` holds what was opened, closed in
+    reverse order after the server has stopped.
+    """
+
+    asgi: Starlette
+    monitor: HealthMonitor
+    draining: asyncio.Event
+    closing: AsyncExitStack
+    registry: CollectorRegistry
+
+
+async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) -> EdgeApp:
+    """Wire the edge; what was opened is closed again when a later step fails."""
+    deps = deps or EdgeDependencies()
+    async with AsyncExitStack() as opening:
+        registry = CollectorRegistry()
+        draining = asyncio.Event()
+        metrics = EdgeMetrics(registry)
+        auth_channel = open_channel(settings.auth_target, settings.max_message_bytes)
+        opening.push_async_callback(auth_channel.close)
+        compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes)
+        opening.push_async_callback(compositor_channel.close)
+        auth = AuthClient(auth_channel, settings.auth_timeout_s)
+        compositor = CompositorClient(compositor_channel, settings.request_timeout_s)
+        fetcher = _open_fetcher(settings, deps, metrics, opening)
+        ledger = Ledger(auth, metrics, retry_delays_s=deps.commit_retry_delays_s)
+        opening.push_async_callback(ledger.settle)
+        monitor = HealthMonitor(
+            (), {"auth": auth.check, "compositor": compositor.check}, settings.health_interval_s
+        )
+        admission = Admission(settings.max_requests_in_flight, settings.max_buffered_bytes, metrics)
+        removal = RemovalEndpoint(
+            auth=auth,
+            removals=RemovalService(
+                ledger,
+                compositor,
+                fetcher,
+                reservation_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
+            ),
+            admission=admission,
+            metrics=metrics,
+            receive_timeout_s=settings.receive_timeout_s,
+            request_timeout_s=settings.request_timeout_s,
+        )
+        improve = ImproveEndpoint(
+            auth=auth,
+            submissions=_open_submissions(settings, deps.clock),
+            fetcher=fetcher,
+            admission=admission,
+            metrics=metrics,
+            receive_timeout_s=settings.receive_timeout_s,
+            request_timeout_s=settings.request_timeout_s,
+        )
+        account = AccountEndpoint(auth)
+        docs = DocumentationEndpoints(build_document(version("matteworks")))
+        asgi = Starlette(
+            routes=[
+                Route("/v1.0/removebg", removal.__call__, methods=["POST"]),
+                Route("/v1/removebg", removal.__call__, methods=["POST"]),
+                Route("/v1.0/account", account.__call__, methods=["GET"]),
+                Route("/v1/account", account.__call__, methods=["GET"]),
+                Route("/v1.0/improve", improve.__call__, methods=["POST"]),
+                Route("/healthz", is_alive, methods=["GET"]),
+                Route("/readyz", ReadinessEndpoint(monitor).__call__, methods=["GET"]),
+                Route("/openapi.json", docs.document, methods=["GET"]),
+                Route("/docs", docs.page, methods=["GET"]),
+                Route("/docs/{name}", docs.part, methods=["GET"]),
+            ],
+            middleware=[
+                Middleware(
+                    ExchangeMiddleware,
+                    metrics=metrics,
+                    is_draining=draining.is_set,
+                    shows_timing=settings.server_timing,
+                )
+            ],
+            exception_handlers={HTTPException: _raise},
+        )
+        asgi.router.redirect_slashes = False
+        return EdgeApp(asgi, monitor, draining, opening.pop_all(), registry)
+
+
+def _open_fetcher(
+    settings: EdgeSettings, deps: EdgeDependencies, metrics: EdgeMetrics, opening: AsyncExitStack
+) -> GuardedFetcher:
+    resolver = deps.resolver
+    if resolver is None:
+        system_resolver = SystemResolver()
+        opening.callback(system_resolver.close)
+        resolver = system_resolver
+    backend = GuardedBackend(
+        resolver,
+        deps.judge or PublicAddresses(parse_networks(settings.allowed_private_networks)),
+        dns_timeout_s=settings.fetch_dns_timeout_s,
+        connect_timeout_s=settings.fetch_connect_timeout_s,
+    )
+    fetcher = GuardedFetcher(
+        backend, metrics, timeout_s=settings.fetch_timeout_s, ports=settings.fetch_port_set
+    )
+    opening.push_async_callback(fetcher.aclose)
+    return fetcher
+
+
+def _open_submissions(settings: EdgeSettings, clock: Clock) -> SubmissionBox:
+    is_collecting = settings.collect_submissions and bool(settings.object_store_url)
+    store = open_object_store(settings.object_store_url) if is_collecting else None
+    return SubmissionBox(store, clock, settings.submissions_a_day)
+
+
+async def _raise(request: Request, error: Exception) -> Response:
+    # The framework's own answer would be plain text; the middleware writes the dialect's document.
+    raise error

@@ -1,0 +1,75 @@
+"""The two services that the edge calls."""
+
+from __future__ import annotations
+
+import grpc
+
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks_common.channels import call
+from matteworks_common.errors import Unauthenticated
+from matteworks_common.key_format import format_key
+
+# Well-formed, so that auth looks it up in its store, and never issued.
+_NOBODYS_KEY = format_key("live", "readiness", "0" * 43)
+# The header of a picture of 1 x 1 pixels.
+_SMALLEST_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"
+
+
+class AuthClient:
+    """Accounts, through `AuthService`. Every method raises the MatteworksError of the service."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        self._stub = auth_pb2_grpc.AuthServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def authenticate(self, api_key: str) -> auth_pb2.AuthenticateResponse:
+        """Whose key it is."""
+        request = auth_pb2.AuthenticateRequest(api_key=api_key)
+        return await call(self._stub.Authenticate, request, timeout_s=self._timeout_s)
+
+    async def get_account(self, account_id: str) -> auth_pb2.GetAccountResponse:
+        """Balances and limits."""
+        request = auth_pb2.GetAccountRequest(account_id=account_id)
+        return await call(self._stub.GetAccount, request, timeout_s=self._timeout_s)
+
+    async def reserve(self, request: auth_pb2.ReserveRequest) -> auth_pb2.ReserveResponse:
+        """Hold credits."""
+        return await call(self._stub.Reserve, request, timeout_s=self._timeout_s)
+
+    async def commit(self, reservation_id: str, request_id: str) -> auth_pb2.CommitResponse:
+        """Spend held credits; idempotent."""
+        request = auth_pb2.CommitRequest(reservation_id=reservation_id, request_id=request_id)
+        return await call(self._stub.Commit, request, timeout_s=self._timeout_s)
+
+    async def release(self, reservation_id: str, request_id: str) -> auth_pb2.ReleaseResponse:
+        """Give held credits back; idempotent."""
+        request = auth_pb2.ReleaseRequest(reservation_id=reservation_id, request_id=request_id)
+        return await call(self._stub.Release, request, timeout_s=self._timeout_s)
+
+    async def check(self) -> None:
+        """Raise unless auth and its store answer."""
+        try:
+            await self.authenticate(_NOBODYS_KEY)
+        except Unauthenticated as error:
+            if error.reason != reasons.ERROR_REASON_KEY_INVALID:
+                raise
+
+
+class CompositorClient:
+    """Cut-outs, through `CompositorService`."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        self._stub = compositor_pb2_grpc.CompositorServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def remove_background(
+        self, request: compositor_pb2.RemoveBackgroundRequest
+    ) -> compositor_pb2.RemoveBackgroundResponse:
+        """The cut-out, within what is left of the request's deadline."""
+        return await call(self._stub.RemoveBackground, request, timeout_s=self._timeout_s)
+
+    async def check(self) -> None:
+        """Raise unless the compositor answers."""
+        await call(self._stub.Inspect, compositor_pb2.InspectRequest(image=_SMALLEST_PNG), timeout_s=2)

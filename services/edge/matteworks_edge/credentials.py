@@ -1,0 +1,35 @@
+"""The caller's key, from the headers that clients put it in."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.datastructures import Headers
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.errors import Unauthenticated
+from matteworks_common.key_format import parse_key
+
+_SCHEMES = ("bearer", "token", "api-key")
+log = structlog.get_logger()
+
+
+def read_key(headers: Headers) -> str:
+    """The key that came with a request; its form is right, whether it is known is for auth to say.
+
+    `X-Api-Key` wins over `Authorization`. Raises Unauthenticated: KEY_MISSING, KEY_INVALID.
+    """
+    direct = headers.get("x-api-key", "").strip()
+    indirect = _from_authorization(headers.get("authorization", ""))
+    if direct and indirect and direct != indirect:
+        log.info("two_keys_sent", used="x-api-key")
+    key = direct or indirect
+    if not key:
+        raise Unauthenticated(reasons.ERROR_REASON_KEY_MISSING, "Send your API key in the X-Api-Key header.")
+    if parse_key(key) is None:
+        raise Unauthenticated(reasons.ERROR_REASON_KEY_INVALID, "The API key is not valid.")
+    return key
+
+
+def _from_authorization(value: str) -> str:
+    scheme, _, rest = value.strip().partition(" ")
+    return rest.strip() if scheme.lower() in _SCHEMES else ""

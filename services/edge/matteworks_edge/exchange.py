@@ -1,0 +1,42 @@
+"""One request and its answer: what the layers of the edge tell each other about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks_common.stages import Stages
+from matteworks_edge.dialects import Dialect
+
+_SCOPE_KEY = "matteworks.exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Filled while a request is handled; read when the answer is written and logged."""
+
+    request_id: str
+    dialect: Dialect
+    route: str = "unknown"
+    outcome: str = "ok"
+    status: int = 0
+    key_id: str = ""
+    # Under which the request is in auth's books; empty when nothing was held.
+    reservation_id: str = ""
+    stages: Stages = field(default_factory=Stages)
+    # What the answer to the caller tells of the rate limit, once it is known.
+    rate_limit: auth_pb2.RateLimit | None = None
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The exchange that the middleware opened for `request`."""
+    exchange: Exchange = request.scope[_SCOPE_KEY]
+    return exchange
+
+
+def attach(scope: Scope, exchange: Exchange) -> None:
+    """Put an exchange where `exchange_of` finds it."""
+    scope[_SCOPE_KEY] = exchange

@@ -1,0 +1,57 @@
+"""Every metric of the edge. Labels come from closed sets: route names, error reasons, stage names."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from matteworks_common.telemetry import DURATION_BUCKETS_S
+
+
+class EdgeMetrics:
+    """Counters, durations and sizes of the REST gateway."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "matteworks_edge_requests",
+            "Answered requests by route, and `ok` or the reason of the first error.",
+            ["route", "outcome"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "matteworks_edge_request_seconds",
+            "Time from the request's headers to the end of the answer.",
+            ["route"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "matteworks_edge_stage_seconds",
+            "Time spent in: authenticate, receive, fetch, reserve, render, commit, respond.",
+            ["stage"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.received_bytes = Counter(
+            "matteworks_edge_received_bytes", "Bytes of pictures received or fetched.", registry=registry
+        )
+        self.sent_bytes = Counter("matteworks_edge_sent_bytes", "Bytes of results sent.", registry=registry)
+        self.in_flight = Gauge(
+            "matteworks_edge_requests_in_flight", "Requests being handled.", registry=registry
+        )
+        self.buffered_bytes = Gauge(
+            "matteworks_edge_buffered_bytes",
+            "Bytes of bodies and fetched pictures held now.",
+            registry=registry,
+        )
+        self.fetches = Counter(
+            "matteworks_edge_fetches",
+            "Fetches of pictures by URL, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.releases = Counter(
+            "matteworks_edge_releases",
+            "Reservations given back after a failure: released, or abandoned to their deadline.",
+            ["outcome"],
+            registry=registry,
+        )

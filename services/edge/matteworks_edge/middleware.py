@@ -1,0 +1,158 @@
+"""What surrounds every request: id, trace, cross-origin headers, errors, metrics and the access line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from opentelemetry import trace
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.context import CallContext, accept_request_id, current_call
+from matteworks_common.errors import Internal, MatteworksError
+from matteworks_common.telemetry import extract_trace
+from matteworks_edge.dialects import dialect_of
+from matteworks_edge.errors import (
+    CallerGone,
+    InvalidRequest,
+    answer_for,
+    method_not_allowed,
+    route_not_found,
+)
+from matteworks_edge.exchange import Exchange, attach
+from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.responses import (
+    EXPOSED_HEADERS,
+    error_response,
+    rate_limit_headers,
+    refusal_rate_headers,
+    server_timing,
+)
+
+# Stages that have a line in the metrics; those of other services have theirs there.
+_OWN_STAGES: Final = frozenset({"authenticate", "receive", "fetch", "reserve", "render", "commit", "respond"})
+_PREFLIGHT_HEADERS: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Api-Key, Authorization, Content-Type, Accept, X-Request-Id",
+    "Access-Control-Max-Age": "86400",
+}
+log = structlog.get_logger()
+_tracer = trace.get_tracer("matteworks")
+
+
+class ExchangeMiddleware:
+    """Opens an `Exchange` for each request and turns what the handlers raise into the dialect's document.
+
+    While `is_draining` answers true, every answer asks the proxy to close its connection, so that no
+    connection is in use when this process ends.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: EdgeMetrics,
+        is_draining: Callable[[], bool],
+        shows_timing: bool,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._is_draining = is_draining
+        self._shows_timing = shows_timing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = Exchange(accept_request_id(headers.get("x-request-id")), dialect_of(scope["path"]))
+        attach(scope, exchange)
+        start = time.perf_counter()
+        is_started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                exchange.status = message["status"]
+                self._add_headers(MutableHeaders(raw=message["headers"]), exchange)
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        token = current_call.set(CallContext(exchange.request_id, None))
+        try:
+            carried = extract_trace(headers.items())
+            with _tracer.start_as_current_span("http", context=carried, kind=trace.SpanKind.SERVER):
+                try:
+                    if scope["method"] == "OPTIONS":
+                        exchange.route = "preflight"
+                        await Response(status_code=204, headers=_PREFLIGHT_HEADERS)(
+                            scope, receive, send_with_headers
+                        )
+                    else:
+                        await self._app(scope, receive, send_with_headers)
+                except Exception as error:
+                    errors = self._errors_of(error, exchange)
+                    exchange.outcome = errors[0].reason_name
+                    if not is_started:
+                        answer = answer_for(errors, exchange.dialect.errors)
+                        response = error_response(
+                            answer,
+                            rate_limit_headers(exchange.rate_limit)
+                            or refusal_rate_headers(errors[0].metadata),
+                        )
+                        if isinstance(error, HTTPException) and error.headers:
+                            response.headers.update(error.headers)
+                        await response(scope, receive, send_with_headers)
+        finally:
+            self._metrics.in_flight.dec()
+            self._account_for(scope, exchange, time.perf_counter() - start)
+            current_call.reset(token)
+
+    def _add_headers(self, headers: MutableHeaders, exchange: Exchange) -> None:
+        headers["X-Request-Id"] = exchange.request_id
+        headers["Access-Control-Allow-Origin"] = "*"
+        headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        headers["X-Content-Type-Options"] = "nosniff"
+        if self._shows_timing and exchange.stages.durations_s:
+            headers["Server-Timing"] = server_timing(exchange.stages.durations_s)
+        if self._is_draining():
+            headers["Connection"] = "close"
+
+    def _errors_of(self, error: Exception, exchange: Exchange) -> tuple[MatteworksError, ...]:
+        if isinstance(error, InvalidRequest):
+            return error.errors
+        if isinstance(error, MatteworksError):
+            return (error,)
+        if isinstance(error, CallerGone | ClientDisconnect):
+            return (MatteworksError(reasons.ERROR_REASON_CANCELLED, "The caller went away."),)
+        if isinstance(error, HTTPException) and error.status_code == 404:
+            return (route_not_found(),)
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            return (method_not_allowed(),)
+        log.exception("request_failed", route=exchange.route)
+        return (Internal(exchange.request_id),)
+
+    def _account_for(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
+        self._metrics.requests.labels(exchange.route, exchange.outcome).inc()
+        self._metrics.request_seconds.labels(exchange.route).observe(duration_s)
+        for stage, stage_s in exchange.stages.durations_s:
+            if stage in _OWN_STAGES:
+                self._metrics.stage_seconds.labels(stage).observe(stage_s)
+        write = log.debug if exchange.route in ("healthz", "readyz") else log.info
+        write(
+            "request",
+            route=exchange.route,
+            method=scope["method"],
+            status=exchange.status,
+            outcome=exchange.outcome,
+            key_id=exchange.key_id,
+            reservation_id=exchange.reservation_id,
+            duration_s=round(duration_s, 6),
+        )

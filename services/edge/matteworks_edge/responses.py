@@ -1,0 +1,159 @@
+"""Headers and bodies that clients depend on, to the letter."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_edge.dialects import Dialect
+from matteworks_edge.errors import ErrorAnswer
+from matteworks_edge.removal import Removal
+
+JSON_TYPE: Final = "application/json; charset=utf-8"
+CONTENT_TYPES: Final = {
+    compositor_pb2.OUTPUT_FORMAT_PNG: "image/png",
+    compositor_pb2.OUTPUT_FORMAT_JPEG: "image/jpeg",
+    compositor_pb2.OUTPUT_FORMAT_WEBP: "image/webp",
+    compositor_pb2.OUTPUT_FORMAT_ZIP: "application/zip",
+}
+# What each type is called at the two levels of detail.
+SUBJECT_NAMES: Final[Mapping[image_pb2.SubjectType.ValueType, tuple[str, str]]] = {
+    image_pb2.SUBJECT_TYPE_UNSPECIFIED: ("other", "other"),
+    image_pb2.SUBJECT_TYPE_PERSON: ("person", "person"),
+    image_pb2.SUBJECT_TYPE_PRODUCT: ("product", "product"),
+    image_pb2.SUBJECT_TYPE_ANIMAL: ("animal", "animal"),
+    image_pb2.SUBJECT_TYPE_CAR: ("car", "car"),
+    image_pb2.SUBJECT_TYPE_CAR_INTERIOR: ("car", "car_interior"),
+    image_pb2.SUBJECT_TYPE_CAR_PART: ("car", "car_part"),
+    image_pb2.SUBJECT_TYPE_TRANSPORTATION: ("other", "transportation"),
+    image_pb2.SUBJECT_TYPE_GRAPHICS: ("other", "graphics"),
+    image_pb2.SUBJECT_TYPE_OTHER: ("other", "other"),
+}
+EXPOSED_HEADERS: Final = (
+    "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
+    "X-Credits-Charged, X-Foreground-Top, X-Foreground-Left, X-Foreground-Width, X-Foreground-Height, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Repeated-Request, X-Request-Id, "
+    "Retry-After, Server-Timing"
+)
+
+
+def format_credits(credits_milli: int) -> str:
+    """The shortest decimal form: `1`, `0.25`, `0`. A trailing `.0` breaks a client that calls int()."""
+    whole, rest = divmod(credits_milli, 1000)
+    return f"{whole}.{rest:03d}".rstrip("0") if rest else str(whole)
+
+
+def rate_limit_headers(rate_limit: auth_pb2.RateLimit | None) -> dict[str, str]:
+    """State of the rate limit in megapixels and Unix seconds; nothing when it is not known."""
+    if rate_limit is None:
+        return {}
+    return {
+        "X-RateLimit-Limit": str(rate_limit.limit_megapixels),
+        "X-RateLimit-Remaining": str(max(0, rate_limit.remaining_megapixels)),
+        "X-RateLimit-Reset": str(-(-rate_limit.reset_time.ToNanoseconds() // 10**9)),
+    }
+
+
+def refusal_rate_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The same from the metadata of a refusal by auth; nothing when it tells nothing."""
+    names = {
+        "X-RateLimit-Limit": "limit_megapixels",
+        "X-RateLimit-Remaining": "remaining_megapixels",
+        "X-RateLimit-Reset": "reset_unix_s",
+    }
+    values = {header: metadata.get(key, "") for header, key in names.items()}
+    return values if all(value.isascii() and value.isdecimal() for value in values.values()) else {}
+
+
+def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict[str, str]:
+    """What is told about a result beside its bytes. The box is in pixels of the upright input, before
+    any crop or scale, so that the cut-out can be put back.
+    """
+    rendering = removal.response.rendering
+    headers = {
+        dialect.width_header: str(rendering.size.width_px),
+        dialect.height_header: str(rendering.size.height_px),
+        "X-Credits-Charged": format_credits(removal.charged_credits_milli),
+    }
+    if type_level != "none":
+        names = SUBJECT_NAMES.get(removal.response.subject.type, ("other", "other"))
+        headers["X-Type"] = names[0] if type_level == "1" else names[1]
+    if dialect.has_foreground_box:
+        box = rendering.foreground
+        headers["X-Foreground-Top"] = str(box.top_px)
+        headers["X-Foreground-Left"] = str(box.left_px)
+        headers["X-Foreground-Width"] = str(box.width_px)
+        headers["X-Foreground-Height"] = str(box.height_px)
+    if dialect.has_max_size:
+        widest = rendering.source_size if rendering.is_shrunk else rendering.size
+        headers["X-Max-Width"] = str(widest.width_px)
+        headers["X-Max-Height"] = str(widest.height_px)
+    if removal.is_repeat:
+        headers["X-Repeated-Request"] = "true"
+    return headers
+
+
+def removal_json(removal: Removal) -> bytes:
+    """The JSON form of a result; the numbers after the picture, as callers know it."""
+    rendering = removal.response.rendering
+    box = rendering.foreground
+    # Joined by hand: the text has up to 70 MB, and base64 needs no escaping.
+    return b"".join(
+        (
+            b'{"data":{"result_b64":"',
+            base64.b64encode(rendering.image),
+            f'","foreground_top":{box.top_px},"foreground_left":{box.left_px},'
+            f'"foreground_width":{box.width_px},"foreground_height":{box.height_px}}}}}'.encode(),
+        )
+    )
+
+
+def account_document(account: auth_pb2.Account) -> dict[str, Any]:
+    """Exactly the keys that strict clients know; anything more or less is an error to them."""
+    subscription = account.subscription_credits_milli
+    payg = account.payg_credits_milli
+    enterprise = account.enterprise_credits_milli
+    return {
+        "data": {
+            "attributes": {
+                "credits": {
+                    "subscription": _credits(subscription),
+                    "payg": _credits(payg),
+                    "enterprise": _credits(enterprise),
+                    "total": _credits(subscription + payg + enterprise),
+                },
+                "api": {"free_calls": account.free_call_count, "sizes": "all"},
+            }
+        }
+    }
+
+
+def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A small document, with a weak entity tag as callers know it."""
+    body = json.dumps(document, separators=(",", ":")).encode()
+    digest = base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode().rstrip("=")
+    tag = {"Etag": f'W/"{len(body):x}-{digest}"'}
+    return Response(body, status, {**tag, **(headers or {})}, JSON_TYPE)
+
+
+def error_response(answer: ErrorAnswer, rate_headers: Mapping[str, str]) -> Response:
+    """A failed request: never charged, and it says so."""
+    headers = {"X-Credits-Charged": "0", **rate_headers, **answer.headers}
+    return json_response(answer.document, answer.status, headers)
+
+
+def server_timing(durations_s: Iterable[tuple[str, float]]) -> str:
+    """The stages as a Server-Timing value, in milliseconds."""
+    return ", ".join(f"{stage};dur={duration_s * 1000:.1f}" for stage, duration_s in durations_s)
+
+
+def _credits(credits_milli: int) -> int | float:
+    return credits_milli / 1000 if credits_milli % 1000 else credits_milli // 1000

@@ -1,0 +1,67 @@
+"""`POST …/removebg` in every dialect that answers with the picture itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from matteworks_edge.accept import prefers_json
+from matteworks_edge.admission import Admission
+from matteworks_edge.clients import AuthClient
+from matteworks_edge.exchange import exchange_of
+from matteworks_edge.form import parse_removal
+from matteworks_edge.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.removal import RemovalService
+from matteworks_edge.responses import (
+    CONTENT_TYPES,
+    JSON_TYPE,
+    rate_limit_headers,
+    removal_headers,
+    removal_json,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalEndpoint:
+    """Key, body, form, removal, answer.
+
+    A caller who goes away before the result is charged pays nothing and the work is cancelled; after
+    the charge it stays, and the same upload within a few seconds gets its result without another one.
+    """
+
+    auth: AuthClient
+    removals: RemovalService
+    admission: Admission
+    metrics: EdgeMetrics
+    receive_timeout_s: float
+    request_timeout_s: float
+
+    async def __call__(self, request: Request) -> Response:
+        exchange = exchange_of(request)
+        exchange.route = "removebg"
+        caller = await authenticate(request, self.auth)
+        with self.admission.slot() as slot:
+            form = await read_form(request, slot, self.metrics, self.receive_timeout_s)
+            removal_request = parse_removal(form, exchange.dialect)
+            start_deadline(request, self.request_timeout_s)
+            removal = await while_connected(
+                request, self.removals.remove(caller, removal_request, exchange, slot.take)
+            )
+            headers = {
+                **removal_headers(removal, exchange.dialect, removal_request.type_level),
+                **rate_limit_headers(exchange.rate_limit),
+            }
+            rendering = removal.response.rendering
+            with exchange.stages.measure("respond"):
+                if prefers_json(request.headers.get("accept")):
+                    body = await asyncio.to_thread(removal_json, removal)
+                    content_type = JSON_TYPE
+                else:
+                    body = rendering.image
+                    content_type = CONTENT_TYPES[rendering.format]
+            self.metrics.sent_bytes.inc(len(body))
+            return Response(body, 200, headers, content_type)

@@ -1,0 +1,100 @@
+"""Every variable that the edge reads."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from matteworks_common.settings import MEBIBYTE, ServiceSettings
+
+
+class EdgeSettings(ServiceSettings):
+    """The REST gateway. `listen_address` serves HTTP here, not gRPC."""
+
+    model_config = SettingsConfigDict(env_prefix="MATTEWORKS_EDGE_", frozen=True, extra="ignore")
+
+    listen_address: str = Field(
+        "127.0.0.1:8000", description="Host and port to serve HTTP on; port 0 takes a free one."
+    )
+    auth_target: str = Field(
+        "127.0.0.1:8081",
+        description="Where auth is reached, as host:port: the internal listener or auth itself.",
+    )
+    compositor_target: str = Field(
+        "127.0.0.1:8081",
+        description="Where the compositor is reached, as host:port: the internal listener or itself.",
+    )
+    request_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds from the complete request to the answer; everything inside shares them.",
+    )
+    receive_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds that a sender has for the whole request body."
+    )
+    auth_timeout_s: float = Field(2.0, gt=0, description="Seconds that one call to auth may take.")
+    max_requests_in_flight: int = Field(
+        128, ge=1, description="Uploads handled at once; one more is refused with a retry time."
+    )
+    max_buffered_bytes: int = Field(
+        512 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        description="Bytes of bodies and fetched pictures held at once; beyond that uploads are refused.",
+    )
+    keep_alive_s: int = Field(
+        3700,
+        ge=1,
+        description="Seconds that an idle connection stays open; longer than the proxy's own idle time, "
+        "so that no request meets a connection that is being closed.",
+    )
+    server_timing: bool = Field(
+        True, description="Whether answers carry a Server-Timing header with the duration of each stage."
+    )
+    fetch_timeout_s: float = Field(10.0, gt=0, description="Seconds that fetching a picture by URL may take.")
+    fetch_connect_timeout_s: float = Field(3.0, gt=0, description="Seconds to connect to a picture's server.")
+    fetch_dns_timeout_s: float = Field(2.0, gt=0, description="Seconds to resolve a picture's host name.")
+    fetch_ports: str = Field(
+        "80,443,8080,8443",
+        description="Ports that pictures are fetched from, by commas; * allows every port.",
+    )
+    allowed_private_networks: str = Field(
+        "",
+        description="Networks (CIDR, by commas) that pictures may be fetched from although not public.",
+    )
+    collect_submissions: bool = Field(
+        False, description="Whether `improve` stores the pictures that callers hand in. Off: it refuses them."
+    )
+    submissions_a_day: int = Field(100, ge=1, description="Pictures that an account may hand in per UTC day.")
+    object_store_url: str = Field(
+        "",
+        description="Where submissions are stored: file:///directory, s3://bucket/prefix, gs://… or memory:///.",
+    )
+
+    @field_validator("fetch_ports")
+    @classmethod
+    def _ports_are_numbers(cls, text: str) -> str:
+        if text.strip() != "*" and not all(
+            part.strip().isdecimal() and 0 < int(part) < 65536 for part in text.split(",")
+        ):
+            raise ValueError("give port numbers separated by commas, or *")
+        return text
+
+    @field_validator("allowed_private_networks")
+    @classmethod
+    def _networks_parse(cls, text: str) -> str:
+        parse_networks(text)
+        return text
+
+    @property
+    def fetch_port_set(self) -> frozenset[int] | None:
+        """The ports of `fetch_ports`; None: every port."""
+        if self.fetch_ports.strip() == "*":
+            return None
+        return frozenset(int(part) for part in self.fetch_ports.split(","))
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks in CIDR notation separated by commas. Raises ValueError."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

@@ -1,0 +1,148 @@
+"""The edge before the real account service and the real compositor; only the network is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import pytest
+from PIL import Image
+
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks_auth.app import build as build_auth
+from matteworks_auth.settings import AuthSettings
+from matteworks_common.channels import open_channel
+from matteworks_common.lifecycle import running as grpc_running
+from matteworks_common.settings import MEBIBYTE
+from matteworks_compositor.app import build as build_compositor
+from matteworks_compositor.settings import CompositorSettings
+from matteworks_edge.app import build as build_edge
+from matteworks_edge.server import running as edge_running
+from matteworks_edge.settings import EdgeSettings
+from tests.support.edge_harness import picture
+from tests.support.fake_inference import running_inference
+
+ADMIN_TOKEN = "an-admin-token-for-tests"
+QUIET = {"listen_address": "127.0.0.1:0", "drain_delay_s": 0, "grace_s": 0.5}
+
+
+@dataclass
+class RealServices:
+    """All of them, and an account with credits."""
+
+    http: httpx.AsyncClient
+    grant: Callable[[int], Awaitable[str]]
+
+    async def balance(self, key: str) -> float:
+        answer = await self.http.get("/v1.0/account", headers={"X-Api-Key": key})
+        total: float = answer.json()["data"]["attributes"]["credits"]["total"]
+        return total
+
+    async def remove(self, key: str, content: bytes, **fields: str) -> httpx.Response:
+        return await self.http.post(
+            "/v1.0/removebg", files={"image_file": content}, data=fields, headers={"X-Api-Key": key}
+        )
+
+
+@asynccontextmanager
+async def real_services() -> AsyncIterator[RealServices]:
+    async with AsyncExitStack() as opened:
+        inference = await opened.enter_async_context(running_inference())
+        auth_settings = AuthSettings(
+            store_url="memory:", key_pepper="a-pepper-for-tests-only", admin_token=ADMIN_TOKEN, **QUIET
+        )  # type: ignore[arg-type]
+        auth = await opened.enter_async_context(grpc_running(await build_auth(auth_settings), auth_settings))
+        compositor_settings = CompositorSettings(inference_target=inference.target, **QUIET)  # type: ignore[arg-type]
+        compositor = await opened.enter_async_context(
+            grpc_running(await build_compositor(compositor_settings), compositor_settings)
+        )
+        edge_settings = EdgeSettings(
+            auth_target=f"127.0.0.1:{auth.port}",
+            compositor_target=f"127.0.0.1:{compositor.port}",
+            **QUIET,
+        )  # type: ignore[arg-type]
+        edge = await opened.enter_async_context(edge_running(await build_edge(edge_settings), edge_settings))
+        channel = await opened.enter_async_context(open_channel(f"127.0.0.1:{auth.port}", 8 * MEBIBYTE))
+        http = await opened.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}", timeout=30)
+        )
+        yield RealServices(http, _granting(channel))
+
+
+def _granting(channel: grpc.aio.Channel) -> Callable[[int], Awaitable[str]]:
+    admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
+    metadata = (("authorization", f"Bearer {ADMIN_TOKEN}"),)
+
+    async def grant(credits_milli: int) -> str:
+        made = await admin.CreateAccount(auth_pb2.CreateAccountRequest(), metadata=metadata)
+        account_id = made.account.account_id
+        if credits_milli:
+            await admin.GrantCredits(
+                auth_pb2.GrantCreditsRequest(
+                    request_id=f"grant-{account_id}",
+                    account_id=account_id,
+                    balance=auth_pb2.BALANCE_PAYG,
+                    credits_milli=credits_milli,
+                ),
+                metadata=metadata,
+            )
+        key = await admin.CreateKey(auth_pb2.CreateKeyRequest(account_id=account_id), metadata=metadata)
+        return key.api_key
+
+    return grant
+
+
+async def test_a_removal_is_made_and_charged_once() -> None:
+    async with real_services() as services:
+        key = await services.grant(2000)
+        answer = await services.remove(key, picture(900, 600), size="full", format="png")
+        assert answer.status_code == 200, answer.text
+        with Image.open(io.BytesIO(answer.content)) as result:
+            assert (result.size, result.mode) == ((900, 600), "RGBA")
+        assert answer.headers["x-credits-charged"] == "1"
+        assert answer.headers["x-ratelimit-limit"] == "500"
+        assert await services.balance(key) == 1
+
+
+async def test_one_credit_pays_for_exactly_one_of_many_parallel_uploads() -> None:
+    async with real_services() as services:
+        key = await services.grant(1000)
+        answers = await asyncio.gather(
+            *(services.remove(key, picture(900 + i, 600), size="full") for i in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200] + [402] * 7
+        assert await services.balance(key) == 0
+
+
+async def test_the_same_upload_repeated_is_charged_once() -> None:
+    async with real_services() as services:
+        key = await services.grant(5000)
+        first = await services.remove(key, picture(900, 600), size="full")
+        second = await services.remove(key, picture(900, 600), size="full")
+        assert (first.status_code, second.status_code) == (200, 200)
+        assert "x-repeated-request" not in first.headers
+        assert second.headers["x-repeated-request"] == "true"
+        assert await services.balance(key) == 4
+
+
+async def test_a_file_that_cannot_be_decoded_costs_nothing() -> None:
+    async with real_services() as services:
+        key = await services.grant(5000)
+        answer = await services.remove(key, picture(900, 600, "PNG")[:300], size="full")
+        assert answer.status_code == 400, answer.text
+        assert answer.headers["x-credits-charged"] == "0"
+        assert await services.balance(key) == 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+async def test_a_turned_picture_comes_back_upright(orientation: int) -> None:
+    async with real_services() as services:
+        key = await services.grant(5000)
+        answer = await services.remove(key, picture(300, 200, orientation=orientation), size="auto")
+        expected = ("200", "300") if orientation >= 5 else ("300", "200")
+        assert (answer.headers["x-width"], answer.headers["x-height"]) == expected
