@@ -1,0 +1,1 @@
+"""Shadows drawn from nothing but a subject's alpha: pure functions, no picture, no request."""
