@@ -1,0 +1,71 @@
+"""Wires the compositor: what is opened here is closed in reverse order."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import cv2
+import grpc
+from prometheus_client import CollectorRegistry
+
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
+from matteworks_common.channels import open_channel
+from matteworks_common.clock import Clock, SystemClock
+from matteworks_common.health import Check
+from matteworks_common.lifecycle import App
+from matteworks_compositor.admission import Admission
+from matteworks_compositor.compositor import Compositor
+from matteworks_compositor.decoding import Decoder, configure_libvips
+from matteworks_compositor.metrics import CompositorMetrics
+from matteworks_compositor.pipeline import Pipeline, build_steps
+from matteworks_compositor.segmenter import GrpcSegmenter
+from matteworks_compositor.servicer import CompositorServicer
+from matteworks_compositor.settings import CompositorSettings
+
+__all__ = ["build"]
+
+SERVICE_NAME = compositor_pb2.DESCRIPTOR.services_by_name["CompositorService"].full_name
+HEALTH_TIMEOUT_S = 1.5
+
+
+async def build(settings: CompositorSettings, clock: Clock | None = None) -> App:
+    """A compositor that is ready to listen."""
+    threads = settings.thread_count
+    configure_libvips(threads)
+    cv2.setNumThreads(threads)
+    registry = CollectorRegistry()
+    admission = Admission(
+        settings.max_megapixels_in_flight, settings.max_megapixels_waiting, clock or SystemClock()
+    )
+    async with AsyncExitStack() as opened:
+        channel = await opened.enter_async_context(
+            open_channel(settings.inference_target, settings.max_message_bytes)
+        )
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
+        opened.callback(executor.shutdown, cancel_futures=True)
+        steps = build_steps(Decoder(), GrpcSegmenter(channel, settings.inference_timeout_s))
+        compositor = Compositor(Pipeline(steps, executor), admission, CompositorMetrics(registry, admission))
+        servicer = CompositorServicer(compositor)
+        return App(
+            name="compositor",
+            service_names=(SERVICE_NAME,),
+            add_servicers=lambda server: compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
+                servicer, server
+            ),
+            checks={"inference": _inference_check(channel)},
+            closing=opened.pop_all(),
+            registry=registry,
+        )
+
+
+def _inference_check(channel: grpc.aio.Channel) -> Check:
+    # Not grpc.health: the channel may lead to the internal listener, which routes by service name, and
+    # the health service has the same name everywhere.
+    stub = inference_pb2_grpc.InferenceServiceStub(channel)
+
+    async def check() -> None:
+        await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=HEALTH_TIMEOUT_S)
+
+    return check

@@ -1,0 +1,27 @@
+"""What may be decoded: file type, bytes and pixels, judged from the header before a pixel exists."""
+
+from __future__ import annotations
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.errors import InvalidPicture
+from matteworks_common.image_header import check_limits, read_header
+from matteworks_compositor.job import PictureFile
+
+__all__ = ["admit_file"]
+
+
+def admit_file(content: bytes, field: str = "image") -> PictureFile:
+    """The file, when it may be decoded. Costs microseconds, whatever the file claims to be.
+
+    `field` is the request field that it came in, for the error. Raises InvalidPicture: MISSING_SOURCE,
+    FILE_TOO_LARGE, INVALID_FILE_TYPE, INVALID_DIMENSIONS, RESOLUTION_TOO_HIGH.
+    """
+    if not content:
+        raise InvalidPicture(reasons.ERROR_REASON_MISSING_SOURCE, "Send a picture.", field=field)
+    try:
+        header = read_header(content)
+        check_limits(header, len(content))
+    except InvalidPicture as error:
+        error.field = field
+        raise
+    return PictureFile(content, header, field)

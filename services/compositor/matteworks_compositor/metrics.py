@@ -1,0 +1,54 @@
+"""Every metric of the compositor."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from matteworks_common.telemetry import DURATION_BUCKETS_S
+from matteworks_compositor.admission import Admission
+from matteworks_compositor.options import OutputFormat
+
+__all__ = ["CompositorMetrics"]
+
+
+class CompositorMetrics:
+    """Labels come from closed sets: step names, output formats, reasons."""
+
+    def __init__(self, registry: CollectorRegistry, admission: Admission) -> None:
+        self._steps = Histogram(
+            "matteworks_compositor_step_seconds",
+            "Time of one step of the pipeline.",
+            ["step"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self._results = Counter(
+            "matteworks_compositor_results", "Results by file format.", ["format"], registry=registry
+        )
+        self._result_bytes = Counter(
+            "matteworks_compositor_result_bytes", "Bytes of results by format.", ["format"], registry=registry
+        )
+        self._input_pixels = Counter(
+            "matteworks_compositor_input_pixels", "Pixels of the pictures that were read.", registry=registry
+        )
+        in_flight = Gauge(
+            "matteworks_compositor_megapixels_in_flight", "Megapixels being worked on.", registry=registry
+        )
+        in_flight.set_function(lambda: admission.in_flight_megapixels)
+        waiting = Gauge(
+            "matteworks_compositor_megapixels_waiting",
+            "Megapixels waiting for their turn.",
+            registry=registry,
+        )
+        waiting.set_function(lambda: admission.waiting_megapixels)
+
+    def observe_step(self, step: str, duration_s: float) -> None:
+        """Count one run of a step."""
+        self._steps.labels(step).observe(duration_s)
+
+    def count_result(self, format_: OutputFormat, size_bytes: int, input_pixels: int) -> None:
+        """Count one finished request."""
+        name = format_.name.lower()
+        self._results.labels(name).inc()
+        self._result_bytes.labels(name).inc(size_bytes)
+        self._input_pixels.inc(input_pixels)

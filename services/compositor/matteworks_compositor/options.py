@@ -1,0 +1,172 @@
+"""Every choice about the result, in this service's own words: frozen, checked, free of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+__all__ = [
+    "Channels",
+    "Color",
+    "CropMargins",
+    "Length",
+    "OutputFormat",
+    "Quality",
+    "Region",
+    "RenderOptions",
+    "ShadowChoice",
+    "ShadowType",
+    "SubjectType",
+    "Unit",
+]
+
+
+class SubjectType(IntEnum):
+    """What a subject is; numbers as in `matteworks.common.v1.SubjectType`."""
+
+    UNSPECIFIED = 0
+    PERSON = 1
+    PRODUCT = 2
+    ANIMAL = 3
+    CAR = 4
+    CAR_INTERIOR = 5
+    CAR_PART = 6
+    TRANSPORTATION = 7
+    GRAPHICS = 8
+    OTHER = 9
+
+
+class Quality(IntEnum):
+    """How much time a matte may cost; numbers as in `matteworks.common.v1.Quality`."""
+
+    UNSPECIFIED = 0
+    FAST = 1
+    BALANCED = 2
+    BEST = 3
+
+
+class OutputFormat(IntEnum):
+    """File type of the result; numbers as in `matteworks.compositor.v1.OutputFormat`."""
+
+    AUTO = 1
+    PNG = 2
+    JPEG = 3
+    WEBP = 4
+    ZIP = 5
+
+
+class Channels(IntEnum):
+    """What a result holds; numbers as in `matteworks.compositor.v1.Channels`."""
+
+    RGBA = 1
+    ALPHA = 2
+
+
+class ShadowType(IntEnum):
+    """Kinds of shadow; numbers as in `matteworks.compositor.v1.ShadowType`."""
+
+    NONE = 1
+    AUTO = 2
+    DROP = 3
+    THREE_D = 4
+    CAR = 5
+
+
+class Unit(StrEnum):
+    """What a length is measured in."""
+
+    PX = "px"
+    PERCENT = "percent"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length: pixels of the source picture, or percent of what its owner says. Finite, 0 or more."""
+
+    value: float
+    unit: Unit
+
+    def in_pixels(self, whole_px: float, px_scale: float) -> float:
+        """In working pixels; `whole_px` is what percents are of, `px_scale` working pixels a source pixel."""
+        return self.value * px_scale if self.unit is Unit.PX else whole_px * self.value / 100
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Corners of a rectangle in the picture; percents are of its width and height."""
+
+    left: Length
+    top: Length
+    right: Length
+    bottom: Length
+
+
+ZERO_LENGTH = Length(0.0, Unit.PX)
+
+
+@dataclass(frozen=True, slots=True)
+class CropMargins:
+    """Room around the subject's box; percents are of its width (left, right) and height (top, bottom)."""
+
+    top: Length = ZERO_LENGTH
+    right: Length = ZERO_LENGTH
+    bottom: Length = ZERO_LENGTH
+    left: Length = ZERO_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Color:
+    """An sRGB colour, straight alpha, each 0 to 255."""
+
+    red: int
+    green: int
+    blue: int
+    alpha: int = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowChoice:
+    """A shadow. `opacity_percent` None: 90 for cars, 50 for others."""
+
+    kind: ShadowType
+    opacity_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """The zero value is a PNG or JPEG of the picture's own size, nothing behind the subject.
+
+    `max_pixel_count` 0: as many as the format allows. `position_percent` None with
+    `is_position_original`: where the subject was; None without: the default, which is the original
+    place, or the centre when `scale_percent` is given. `shadows`: by subject type, UNSPECIFIED for all
+    that have no entry of their own. `bg_color` None or alpha 0: nothing behind.
+    """
+
+    max_pixel_count: int = 0
+    format: OutputFormat = OutputFormat.AUTO
+    channels: Channels = Channels.RGBA
+    roi: Region | None = None
+    crop: CropMargins | None = None
+    scale_percent: float | None = None
+    is_position_original: bool = False
+    position_percent: tuple[float, float] | None = None
+    shadows: Mapping[SubjectType, ShadowChoice] = field(default_factory=dict)
+    semitransparency: bool = True
+    bg_color: Color | None = None
+    despill: bool = False
+
+    @property
+    def share_percent(self) -> tuple[float, float] | None:
+        """Share of the free room left of and above the subject; None: the subject keeps its place."""
+        if self.position_percent is not None or self.is_position_original:
+            return self.position_percent
+        return (50.0, 50.0) if self.scale_percent is not None else None
+
+    def shadow_for(self, subject_type: SubjectType) -> ShadowChoice | None:
+        """The shadow that a subject of this type gets; None: no shadow was asked for it.
+
+        The entry of the type itself wins over the one for all.
+        """
+        effective = SubjectType.OTHER if subject_type is SubjectType.UNSPECIFIED else subject_type
+        return self.shadows.get(effective, self.shadows.get(SubjectType.UNSPECIFIED))

@@ -1,0 +1,156 @@
+"""The wire: messages in, domain call, messages out. No rules here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks_common.context import current_call, new_request_id
+from matteworks_common.errors import InvalidField
+from matteworks_common.image_header import MAX_PIXELS, check_file_size, read_header
+from matteworks_common.stages import Stages
+from matteworks_compositor.compositor import Compositor, Rendered
+from matteworks_compositor.geometry import Box, Size
+from matteworks_compositor.job import Job, PictureFile
+from matteworks_compositor.limits import admit_file
+from matteworks_compositor.options import Quality, RenderOptions, SubjectType
+from matteworks_compositor.options_parsing import parse_choice, parse_options, resolve_region
+
+__all__ = ["CompositorServicer"]
+
+_INPUT_FORMATS = {
+    "jpeg": compositor_pb2.INPUT_FORMAT_JPEG,
+    "png": compositor_pb2.INPUT_FORMAT_PNG,
+    "webp": compositor_pb2.INPUT_FORMAT_WEBP,
+}
+
+
+class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
+    """`matteworks.compositor.v1.CompositorService`."""
+
+    def __init__(self, compositor: Compositor) -> None:
+        self._compositor = compositor
+
+    async def RemoveBackground(
+        self, request: compositor_pb2.RemoveBackgroundRequest, context: Any
+    ) -> compositor_pb2.RemoveBackgroundResponse:
+        """See the proto."""
+        options, background = _read_options(request.options)
+        picture = admit_file(request.image)
+        job = Job(
+            request_id=_request_id(),
+            picture=picture,
+            options=options,
+            declared_type=_read_type(request.subject_type),
+            model=request.model,
+            quality=parse_choice("quality", request.quality, Quality, Quality.UNSPECIFIED),
+            background=background,
+            roi=_read_roi(options, picture),
+        )
+        stages = Stages()
+        rendered = await self._compositor.render(job, stages)
+        return compositor_pb2.RemoveBackgroundResponse(
+            rendering=_write_rendering(rendered),
+            subject=image_pb2.Subject(
+                type=image_pb2.SubjectType.ValueType(rendered.subject_type), confidence=rendered.confidence
+            ),
+            model=rendered.model,
+            stages=stages.to_proto(),
+        )
+
+    async def Compose(
+        self, request: compositor_pb2.ComposeRequest, context: Any
+    ) -> compositor_pb2.ComposeResponse:
+        """See the proto."""
+        options, background = _read_options(request.options)
+        picture = admit_file(request.image)
+        matte = _read_brought_matte(request)
+        declared = _read_type(request.subject_type)
+        job = Job(
+            request_id=_request_id(),
+            picture=picture,
+            options=options,
+            declared_type=SubjectType.OTHER if declared is SubjectType.UNSPECIFIED else declared,
+            brought_matte=matte,
+            background=background,
+            roi=_read_roi(options, picture),
+        )
+        stages = Stages()
+        rendered = await self._compositor.render(job, stages)
+        return compositor_pb2.ComposeResponse(rendering=_write_rendering(rendered), stages=stages.to_proto())
+
+    async def Inspect(
+        self, request: compositor_pb2.InspectRequest, context: Any
+    ) -> compositor_pb2.InspectResponse:
+        """See the proto."""
+        check_file_size(len(request.image))
+        header = read_header(request.image)
+        return compositor_pb2.InspectResponse(
+            format=_INPUT_FORMATS[header.format],
+            size=image_pb2.Size(width_px=header.width_px, height_px=header.height_px),
+            exif_orientation=header.orientation,
+            pixel_count=header.pixel_count,
+        )
+
+
+def _request_id() -> str:
+    call = current_call.get()
+    return call.request_id if call else new_request_id()
+
+
+def _read_options(
+    message: compositor_pb2.RenderOptions,
+) -> tuple[RenderOptions, PictureFile | None]:
+    options = parse_options(message)
+    has_picture = message.WhichOneof("background") == "bg_image"
+    return options, admit_file(message.bg_image, "bg_image") if has_picture else None
+
+
+def _read_type(number: int) -> SubjectType:
+    return parse_choice("subject_type", number, SubjectType, SubjectType.UNSPECIFIED)
+
+
+def _read_roi(options: RenderOptions, picture: PictureFile) -> Box | None:
+    if options.roi is None:
+        return None
+    box = resolve_region(options.roi, picture.size)
+    return None if box.size == picture.size else box
+
+
+def _read_brought_matte(request: compositor_pb2.ComposeRequest) -> PictureFile | NDArray[np.uint8]:
+    source = request.WhichOneof("matte_source")
+    if source == "matte_image":
+        return admit_file(request.matte_image, "matte_image")
+    if source is None:
+        raise InvalidField("matte", "Send the matte, bare or as a picture.")
+    size = request.matte.size
+    is_sound = size.width_px >= 1 and size.height_px >= 1
+    if not is_sound or len(request.matte.alpha) != size.width_px * size.height_px:
+        raise InvalidField("matte", "Send exactly width times height bytes of alpha.")
+    if len(request.matte.alpha) > MAX_PIXELS:
+        raise InvalidField("matte", f"Send a matte of at most {MAX_PIXELS // 1_000_000} megapixels.")
+    return np.frombuffer(request.matte.alpha, np.uint8).reshape(size.height_px, size.width_px)
+
+
+def _write_rendering(rendered: Rendered) -> compositor_pb2.Rendering:
+    return compositor_pb2.Rendering(
+        image=rendered.content,
+        format=compositor_pb2.OutputFormat.ValueType(rendered.format),
+        size=_write_size(rendered.size),
+        source_size=_write_size(rendered.source_size),
+        foreground=image_pb2.Box(
+            left_px=rendered.foreground.left_px,
+            top_px=rendered.foreground.top_px,
+            width_px=rendered.foreground.width_px,
+            height_px=rendered.foreground.height_px,
+        ),
+        is_shrunk=rendered.is_shrunk,
+    )
+
+
+def _write_size(size: Size) -> image_pb2.Size:
+    return image_pb2.Size(width_px=size.width_px, height_px=size.height_px)

@@ -1,0 +1,42 @@
+"""Every variable that the compositor reads."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from matteworks_common.settings import ServiceSettings
+
+
+class CompositorSettings(ServiceSettings):
+    """Read once at start, from variables with the prefix `MATTEWORKS_COMPOSITOR_`."""
+
+    model_config = SettingsConfigDict(env_prefix="MATTEWORKS_COMPOSITOR_", frozen=True, extra="ignore")
+
+    inference_target: str = Field(
+        "127.0.0.1:8081",
+        min_length=3,
+        description="Where the inference service is reached, as host:port; usually the internal listener.",
+    )
+    inference_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds that one call of the inference service may take at most."
+    )
+    threads: int = Field(
+        0, ge=0, le=256, description="Pictures worked on at once, and threads a picture; 0: one a core."
+    )
+    max_megapixels_in_flight: int = Field(
+        100,
+        ge=1,
+        description="Megapixels of the inputs of all running requests; bounds memory at about 12 MB each. "
+        "A larger request runs alone.",
+    )
+    max_megapixels_waiting: int = Field(
+        400, ge=0, description="Megapixels that may wait for their turn before requests are refused."
+    )
+
+    @property
+    def thread_count(self) -> int:
+        """`threads`, or the number of cores that this process may use."""
+        return self.threads or len(os.sched_getaffinity(0))

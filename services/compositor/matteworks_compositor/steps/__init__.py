@@ -1,0 +1,1 @@
+"""One step of the pipeline a file. `pipeline.py` has their order."""

@@ -1,0 +1,40 @@
+"""working_copy: the picture at the size at which the result needs it, so that later steps do no more."""
+
+from __future__ import annotations
+
+from matteworks_compositor.colour_padding import pad_colours
+from matteworks_compositor.geometry import Box, Size, fit_within, scale_box_outwards
+from matteworks_compositor.job import Job, State, made
+from matteworks_compositor.output_rules import output_limits
+from matteworks_compositor.resampling import resize
+
+
+def apply(job: Job, state: State) -> None:
+    """Reads `model_input`; changes `picture`, `file_alpha`, `working_size`; sets `search_box`.
+
+    With crop or scale the size is not known yet: `working_copy_of_crop` comes after the matte.
+    """
+    if job.options.crop is None and job.options.scale_percent is None:
+        limits = output_limits(job)
+        shrink_to(state, fit_within(job.picture.size, limits.max_pixel_count, limits.max_side_px))
+    set_search_box(job, state)
+
+
+def shrink_to(state: State, size: Size) -> None:
+    """Make the working copy `size` small. Never enlarges."""
+    picture = made(state.picture)
+    if size.pixel_count >= state.working_size.pixel_count:
+        return
+    if state.file_alpha is not None:
+        picture = pad_colours(picture, state.file_alpha)
+        state.file_alpha = resize(state.file_alpha, size)
+    state.picture = resize(picture, size)
+    state.working_size = size
+
+
+def set_search_box(job: Job, state: State) -> None:
+    """Where the subject may be, in the pixels of the working copy as it is now."""
+    whole = Box(0, 0, state.working_size.width_px, state.working_size.height_px)
+    state.search_box = (
+        whole if job.roi is None else scale_box_outwards(job.roi, job.picture.size, state.working_size)
+    )

@@ -1,0 +1,76 @@
+"""What the encoders write, read by another library."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from matteworks_compositor.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
+from tests.component.compositor.pictures import decoded, gradient
+
+
+def cut_out(width: int = 120, height: int = 80) -> np.ndarray:
+    """A gradient with a soft round hole of background, colours 0 where alpha is 0."""
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(x - width / 2, y - height / 2)
+    alpha = np.clip((height / 3 - distance) * 40 + 128, 0, 255).astype(np.uint8)
+    colours = gradient(width, height)
+    colours[alpha == 0] = 0
+    return np.dstack((colours, alpha))
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 4), (40, 60, 3), (40, 60)])
+def test_a_png_keeps_every_pixel(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    assert np.array_equal(decoded(encode_png(pixels)), pixels)
+
+
+@pytest.mark.parametrize("offset", [0, 7])
+def test_a_view_into_a_larger_array_is_written_as_it_looks(offset: int) -> None:
+    pixels = gradient(60, 40)[offset : offset + 20, offset : offset + 30]
+    assert np.array_equal(decoded(encode_png(pixels)), pixels)
+
+
+def test_a_webp_keeps_alpha_exactly_and_hides_nothing_below_it() -> None:
+    pixels = cut_out()
+    result = decoded(encode_webp(pixels))
+    assert np.array_equal(result[..., 3], pixels[..., 3])
+    seen = pixels[..., 3] == 255
+    assert np.abs(result[seen].astype(int) - pixels[seen]).mean() < 4
+
+
+def test_a_jpeg_is_baseline_with_full_resolution_colour_and_no_metadata() -> None:
+    content = encode_jpeg(gradient(64, 48))
+    with Image.open(io.BytesIO(content)) as image:
+        assert "progressive" not in image.info
+        assert "exif" not in image.info
+        assert "icc_profile" not in image.info
+        assert {layer[1:3] for layer in image.layer} == {(1, 1)}
+        assert np.abs(np.array(image).astype(int) - gradient(64, 48)).mean() < 1
+
+
+def test_the_edge_in_a_zips_jpeg_is_not_darkened_by_what_lies_outside() -> None:
+    pixels = cut_out()
+    with zipfile.ZipFile(io.BytesIO(encode_zip(pixels))) as archive:
+        color = decoded(archive.read("color.jpg"))
+    edge = (pixels[..., 3] > 0) & (pixels[..., 3] < 255)
+    assert np.abs(color[edge].astype(int) - pixels[edge][:, :3]).max() < 12
+
+
+def test_a_zip_of_an_opaque_picture_has_an_opaque_alpha() -> None:
+    with zipfile.ZipFile(io.BytesIO(encode_zip(gradient(30, 20)))) as archive:
+        assert (decoded(archive.read("alpha.png")) == 255).all()
+
+
+def test_a_png_says_nothing_but_pixels() -> None:
+    content = encode_png(cut_out())
+    position, kinds = 8, []
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        kinds.append(content[position + 4 : position + 8])
+        position += 12 + length
+    assert set(kinds) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
