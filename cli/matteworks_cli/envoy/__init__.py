@@ -1,0 +1,1 @@
+"""Envoy's configuration: one settings object in, one JSON document out."""

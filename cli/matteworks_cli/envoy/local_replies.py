@@ -1,0 +1,127 @@
+"""What Envoy says when it answers itself, in the words that clients of the REST API parse.
+
+Every reply is the documented error document, with the status that Envoy chose. Whoever looks for
+`errors[0].title` finds it, whichever process refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from envoy_data_plane.envoy.config.accesslog.v3 import (
+    AccessLogFilter,
+    AndFilter,
+    ComparisonFilter,
+    ComparisonFilterOp,
+    HeaderFilter,
+    StatusCodeFilter,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
+    RuntimeUInt32,
+    SubstitutionFormatString,
+)
+from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    LocalReplyConfig,
+    ResponseMapper,
+)
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+
+CONTENT_TYPE = "application/json; charset=utf-8"
+_BODY_AS_IT_IS = "%LOCAL_REPLY_BODY%"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """One status that Envoy may answer with. `retry_after_s` is set when waiting helps."""
+
+    status: int
+    title: str
+    code: str
+    retry_after_s: int | None = None
+
+    def body(self) -> str:
+        """The error document, keys in the order that old clients print them."""
+        return json.dumps({"errors": [{"title": self.title, "code": self.code}]}, separators=(",", ":"))
+
+
+LOCAL_REPLIES = (
+    LocalReply(400, "The request is not well-formed HTTP.", "bad_request"),
+    LocalReply(403, "This is not allowed.", "forbidden"),
+    LocalReply(404, "There is nothing at this path.", "not_found"),
+    LocalReply(405, "This path does not know this method.", "method_not_allowed"),
+    LocalReply(408, "The request did not arrive in time.", "request_timeout"),
+    LocalReply(413, "The request is too large.", "request_too_large"),
+    LocalReply(415, "This content encoding is not supported.", "unsupported_encoding"),
+    LocalReply(426, "HTTP/1.1 or newer is needed.", "upgrade_required"),
+    LocalReply(429, "Too many requests at once.", "rate_limit_exceeded", retry_after_s=1),
+    LocalReply(431, "The request's headers are too large.", "headers_too_large"),
+    LocalReply(500, "Something went wrong on our side.", "internal_error"),
+    LocalReply(501, "This is not implemented.", "not_implemented"),
+    LocalReply(502, "The service did not answer correctly.", "bad_gateway", retry_after_s=1),
+    LocalReply(503, "The service is not available right now.", "service_unavailable", retry_after_s=1),
+    LocalReply(504, "The service did not answer in time.", "gateway_timeout", retry_after_s=1),
+)
+
+# On the remove.bg paths there is no 413: the documented answer to a file that is too large is a 400 with
+# this code, and a file is the only thing in a request that can be this large.
+FILE_TOO_LARGE = LocalReply(400, "File too large", "file_too_large")
+FILE_TOO_LARGE_PATHS = "/v1.0/"
+
+
+def local_reply_config() -> LocalReplyConfig:
+    """The mappers, one a status, and a document for statuses that nobody expects."""
+    too_large = _mapper(ComparisonFilterOp.EQ, 413, FILE_TOO_LARGE)
+    too_large.status_code = FILE_TOO_LARGE.status
+    too_large.filter = AccessLogFilter(
+        and_filter=AndFilter(
+            filters=[_status_is(ComparisonFilterOp.EQ, 413), _path_starts_with(FILE_TOO_LARGE_PATHS)]
+        )
+    )
+    return LocalReplyConfig(
+        mappers=[
+            too_large,
+            *(_mapper(ComparisonFilterOp.EQ, reply.status, reply) for reply in LOCAL_REPLIES),
+            _mapper(ComparisonFilterOp.GE, 500, LocalReply(500, "The service failed.", "internal_error")),
+            _mapper(ComparisonFilterOp.GE, 400, LocalReply(400, "The request was refused.", "bad_request")),
+        ]
+    )
+
+
+def _mapper(op: ComparisonFilterOp, status: int, reply: LocalReply) -> ResponseMapper:
+    headers = {"access-control-allow-origin": "*", "x-credits-charged": "0"}
+    if reply.retry_after_s is not None:
+        headers["retry-after"] = str(reply.retry_after_s)
+    return ResponseMapper(
+        filter=_status_is(op, status),
+        body=DataSource(inline_string=reply.body()),
+        body_format_override=SubstitutionFormatString(
+            text_format_source=DataSource(inline_string=_BODY_AS_IT_IS), content_type=CONTENT_TYPE
+        ),
+        headers_to_add=[header(key, value) for key, value in headers.items()],
+    )
+
+
+def _status_is(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
+    value = RuntimeUInt32(default_value=status, runtime_key=f"local_reply.{op.name.lower()}.{status}")
+    return AccessLogFilter(
+        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value))
+    )
+
+
+def _path_starts_with(prefix: str) -> AccessLogFilter:
+    matcher = HeaderMatcher(name=":path", string_match=StringMatcher(prefix=prefix))
+    return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
+
+
+def header(key: str, value: str) -> HeaderValueOption:
+    """A response header that replaces one of the same name."""
+    return HeaderValueOption(
+        header=HeaderValue(key=key, value=value),
+        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )

@@ -1,0 +1,69 @@
+"""Everything that differs between two deployments of the same Envoy configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host (address or DNS name) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoySettings:
+    """Where Envoy listens, where the services are, and how patient it is.
+
+    A service with several endpoints is balanced by least request. An endpoint whose host is a name is
+    looked up in DNS again and again, and every address behind it becomes one host.
+    """
+
+    public: Endpoint
+    internal: Endpoint
+    edge: tuple[Endpoint, ...]
+    auth: tuple[Endpoint, ...]
+    inference: tuple[Endpoint, ...]
+    compositor: tuple[Endpoint, ...]
+    # Admin page: a Unix socket, relative to Envoy's working directory, or an address of this machine.
+    admin: str | Endpoint = "envoy-admin.sock"
+
+    # Senders.
+    request_headers_timeout_s: float = 5.0
+    request_timeout_s: float = 60.0
+    connection_idle_timeout_s: float = 75.0
+    max_request_headers_kib: int = 32
+    max_headers_count: int = 100
+    # Above every documented upload (22 MB, or 30 MB of it in base64, with a background beside it), so
+    # that the edge answers in its own words; this limit only stops what nobody can mean.
+    max_body_bytes: int = 48 * MEBIBYTE
+    max_downstream_connections: int = 10_000
+    max_heap_bytes: int = 2048 * MEBIBYTE
+
+    # Calls between services.
+    public_timeout_s: float = 150.0
+    max_grpc_timeout_s: float = 120.0
+    inference_try_timeout_s: float = 45.0
+    # An attempt that is lost is sent again only if Envoy still has all of it: this must hold the largest
+    # message (22 MB of picture and as much of background), or retries silently do not happen.
+    message_buffer_bytes: int = 96 * MEBIBYTE
+    retry_budget_percent: float = 20.0
+    # A worker that dies takes a handful of requests with it, all of which should have a second chance.
+    min_retry_concurrency: int = 8
+    max_requests_per_inference_worker: int = 64
+    max_requests_per_compositor_worker: int = 64
+    max_auth_requests: int = 1024
+    max_edge_requests: int = 1024
+
+    # Health.
+    health_interval_s: float = 2.0
+    outlier_consecutive_errors: int = 5
+    outlier_consecutive_losses: int = 2
+    outlier_ejection_s: float = 10.0

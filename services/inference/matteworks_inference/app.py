@@ -1,0 +1,189 @@
+"""Wiring of the inference service: settings in, a warm service out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from matteworks.inference.v1 import inference_pb2_grpc
+from matteworks_common.clock import Clock, SystemClock
+from matteworks_common.lifecycle import App
+from matteworks_common.settings import SettingsError
+from matteworks_inference.batching import BatchLimits, BatchQueue
+from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable, OnnxRuntimeEngine
+from matteworks_inference.graph import GraphError
+from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.metrics import InferenceMetrics
+from matteworks_inference.models.registry import (
+    ModelEntry,
+    Registry,
+    UnknownModel,
+    WrongWeights,
+    load_registry,
+    weights_path,
+)
+from matteworks_inference.picture import prepare_decoder
+from matteworks_inference.processor_count import usable_processor_count
+from matteworks_inference.segmentation import LoadedModels, Segmenter, SingleNetwork
+from matteworks_inference.servicer import InferenceServicer
+from matteworks_inference.settings import InferenceSettings
+
+SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
+# Items of one key cost the same here, so counting them is enough.
+_UNBOUNDED_COST: Final = 1 << 30
+_CLOSING_GRACE_S: Final = 5.0
+_LEAVING_LIMIT_S: Final = 20.0
+log = structlog.get_logger()
+
+
+class EngineGone(Exception):
+    """The queue or its device has ended; readiness is lost for good."""
+
+
+@dataclass
+class Dependencies:
+    """What a test replaces. None: made from the settings."""
+
+    registry: Registry = field(default_factory=load_registry)
+    engine: Engine | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    end_process: Callable[[], None] = field(default_factory=lambda: end_process)
+
+
+async def build(settings: InferenceSettings, dependencies: Dependencies | None = None) -> App:
+    """The service with every model loaded and warm.
+
+    Raises SettingsError when weights are missing or wrong, or when the device does not come up; what was
+    opened by then is closed.
+    """
+    given = dependencies or Dependencies()
+    async with AsyncExitStack() as opened:
+        app = await _wire(settings, given, opened)
+        app.closing.push_async_exit(opened.pop_all())
+        return app
+
+
+async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncExitStack) -> App:
+    thread_count = settings.threads or usable_processor_count()
+    chosen = choose_models(settings, given.registry)
+    prepare_decoder(thread_count)
+    registry = CollectorRegistry()
+    metrics = InferenceMetrics(registry)
+    engine = given.engine or OnnxRuntimeEngine(
+        settings.device,
+        thread_count=thread_count,
+        max_batch_items=settings.batch_items,
+        graphs=GraphStore(settings.model_directory, Path(tempfile.gettempdir()) / "matteworks-graphs"),
+    )
+    opened.callback(engine.close)
+    workers = ThreadPoolExecutor(max(2, thread_count), thread_name_prefix="worker")
+    opened.callback(workers.shutdown)
+    threads = DeviceThreads()
+    queue = BatchQueue(
+        engine,
+        BatchLimits(
+            max_queued_items=settings.max_queued_items,
+            max_batch_items=settings.batch_items,
+            max_batch_cost=_UNBOUNDED_COST,
+            max_queue_delay_s=settings.max_queue_delay_ms / 1000,
+            max_wait_s=settings.max_wait_s,
+        ),
+        clock=given.clock,
+        observer=metrics,
+        device_thread=threads.device,
+        preparing_thread=threads.preparing,
+        most_items_of=engine.most_items_of,
+        on_lost=given.end_process,
+    )
+
+    async def close_queue() -> None:
+        # The server has waited for the calls already; what still runs here has no caller.
+        is_free = await queue.close(min(settings.grace_s, _CLOSING_GRACE_S))
+        threads.close(waits=is_free)
+        if not is_free:
+            given.end_process()
+
+    opened.push_async_callback(close_queue)
+    loop = asyncio.get_running_loop()
+    try:
+        for entry, weights in chosen:
+            await loop.run_in_executor(threads.device, engine.load, entry, weights)
+    except (EngineUnavailable, GraphError) as error:
+        raise SettingsError(str(error)) from error
+    queue.start()
+    models = LoadedModels(given.registry, [entry for entry, _ in chosen])
+    segmenter = Segmenter(models, queue, SingleNetwork(), None, workers)
+    servicer = InferenceServicer(
+        segmenter,
+        engine,
+        metrics,
+        quality=settings.quality,
+        decoders=workers,
+        max_requests=settings.max_requests,
+    )
+
+    async def check_engine() -> None:
+        if not queue.is_alive:
+            raise EngineGone
+
+    return App(
+        name="inference",
+        service_names=(SERVICE_NAME,),
+        add_servicers=lambda server: inference_pb2_grpc.add_InferenceServiceServicer_to_server(
+            servicer, server
+        ),
+        checks={"engine": check_engine},
+        registry=registry,
+    )
+
+
+def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple[ModelEntry, Path]]:
+    """The models to load with their verified weights, the default first.
+
+    Raises SettingsError: none is there, a named one is unknown or missing, or a file is a wrong one.
+    """
+    directory = settings.model_directory
+    names = settings.model_names or tuple(entry.name for entry in registry.entries)
+    chosen = []
+    for name in names:
+        try:
+            entry = registry.find(name)
+            path = weights_path(entry, directory)
+        except (UnknownModel, WrongWeights) as error:
+            raise SettingsError(str(error)) from error
+        if path is not None:
+            chosen.append((entry, path))
+        elif settings.model_names:
+            raise SettingsError(
+                f"The weights of {name} are not in {directory.resolve()}. "
+                f"Get them with: matteworks models pull {name} --directory {directory}"
+            )
+    if not chosen:
+        raise SettingsError(
+            f"There are no weights in {directory.resolve()}. "
+            f"Get them with: matteworks models pull --directory {directory}"
+        )
+    return chosen
+
+
+def end_process() -> None:
+    """Leave in order, so that a supervisor starts a sound process; by force when that hangs.
+
+    A lost device may keep its thread for ever, and no shutdown waits for that.
+    """
+    watchdog = threading.Timer(_LEAVING_LIMIT_S, os._exit, [70])
+    watchdog.daemon = True
+    watchdog.start()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,281 @@
+"""From what several networks say of one picture to the one matte that is pasted.
+
+Each network fails in its own way: the general one leaves weak, grey answers on subjects that it half
+recognises; the small one is coarse but errs elsewhere; the portrait one knows hair and nothing but
+people. So people are taken from the portrait network, with the general networks' veto against
+background figures, and only where it agrees with them about what the subject is; everything else is a
+weighted mean whose threshold follows how sure the mean itself is. Invariant: the result depends on
+this picture's mattes alone, and a matte that is already 0 or 255 everywhere in every network comes
+back unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "GENERAL",
+    "PORTRAIT",
+    "SMALL",
+    "Look",
+    "blend",
+    "networks_needed",
+    "second_look",
+    "with_second_look",
+]
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
+Quality: TypeAlias = Literal["fast", "balanced", "best"]
+
+# The roles of the networks; the caller knows which model file plays which.
+GENERAL: Final = "isnet"
+SMALL: Final = "u2netp"
+PORTRAIT: Final = "modnet"
+
+PERSON: Final = "person"
+
+# Shares in the mean for anything but people. The small network is wrong more often, yet elsewhere:
+# between 0.2 and 0.4 the mean error stays within 1 % of its least.
+GENERAL_SHARE: Final = 0.7
+SMALL_SHARE: Final = 0.3
+# A half-recognised subject answers 0.3 to 0.5 where a recognised one answers 1, and its background
+# stays near 0: so the threshold of the mean is this part of the picture's own strong answers.
+WEAK_CENTRE: Final = 0.25
+# People are recognised; the contour of a sure answer is at its middle, and a lower one fattens them.
+SURE_CENTRE: Final = 0.50
+# Half width of the soft step around the threshold, as a part of it. Narrower cuts jaggies into real
+# edges, wider brings the grey veils back.
+STEP_HALF_WIDTH: Final = 0.4
+# "The picture's own strong answers": this percentile of the answers that are above noise.
+STRONG_PERCENTILE: Final = 90.0
+NOISE_LEVEL: Final = 25
+
+# The portrait network's share for people when all three ran, and when only it and the general one did.
+PORTRAIT_SHARES: Final = {PORTRAIT: 0.65, GENERAL: 0.25, SMALL: 0.10}
+PORTRAIT_SHARES_OF_TWO: Final = {PORTRAIT: 0.7, GENERAL: 0.3}
+# Its edges are soft by nature (hair); this step keeps their middle slope and drops the tails.
+PORTRAIT_STEP: Final = (0.25, 0.75)
+# Where no general network answers more than this, the portrait network sees somebody else.
+VETO_LEVEL: Final = 0.25
+VETO_WIDTH: Final = 0.10
+# Overlap (intersection over union) above which the portrait network means the same subject. Full-body
+# and portrait pictures of people: 0.74 at least; objects: under 0.5 as a rule.
+SAME_SUBJECT_OVERLAP: Final = 0.7
+
+# Islands lighter than this part of the heaviest one are dropped, if they are also farther from it than
+# this part of the diagonal: a hand or a strap cut off by a thin gap must stay.
+ISLAND_MASS: Final = 0.03
+ISLAND_DISTANCE: Final = 0.03
+# Holes smaller than this part of the subject are a network's doubt about a pattern, not a handle.
+HOLE_AREA: Final = 0.0015
+
+# A subject that fills less of the frame than this is worth a second look at its own resolution.
+SMALL_SUBJECT_AREA: Final = 0.35
+LOOK_MARGIN: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A box of the picture, in pixels of the small picture, that deserves a run of its own."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the box."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def networks_needed(subject: str | None, quality: Quality) -> tuple[str, ...]:
+    """The roles to run for a picture of `subject` (a level-2 type; None: unknown), best voice first."""
+    if quality == "fast":
+        return (GENERAL,)
+    if quality == "best":
+        return (GENERAL, SMALL, PORTRAIT) if subject in (PERSON, None) else (GENERAL, SMALL)
+    return (GENERAL, SMALL, PORTRAIT) if subject == PERSON else (GENERAL, SMALL)
+
+
+def blend(
+    rgb_small: Bytes, mattes: Mapping[str, Bytes | Floats], subject: str | None, quality: Quality
+) -> Bytes:
+    """One matte of the size of `rgb_small` (h×w×3), from the networks' `mattes` by role.
+
+    Each matte covers the whole picture in any size: 0..255 as uint8 or 0..1 as float. Networks that
+    are missing are done without; with `fast` nothing but the threshold is applied.
+    """
+    height, width = rgb_small.shape[:2]
+    sized = {role: _fit(matte, width, height) for role, matte in mattes.items()}
+    if not sized:
+        raise ValueError("a blend needs at least one matte")
+    general = _mean(sized, {GENERAL: GENERAL_SHARE, SMALL: SMALL_SHARE})
+    portrait = sized.get(PORTRAIT)
+    if general is None:
+        return _step(next(iter(sized.values())), *PORTRAIT_STEP)
+    if quality == "fast":
+        return _confident(general, SURE_CENTRE if subject == PERSON else WEAK_CENTRE)
+    if portrait is not None and subject in (PERSON, None) and _is_same_subject(general, portrait):
+        matte = _person(sized, portrait)
+    else:
+        # A person whom the portrait network does not see is a weak answer like any other.
+        matte = _confident(general, WEAK_CENTRE)
+    return _without_islands(_without_pinholes(matte))
+
+
+def second_look(matte: Bytes) -> Look | None:
+    """Where a second run would see the subject larger, or None when it fills the frame already."""
+    height, width = matte.shape
+    rows = np.flatnonzero((matte > 127).sum(axis=1))
+    columns = np.flatnonzero((matte > 127).sum(axis=0))
+    if not len(rows):
+        return None
+    margin_x = round((columns[-1] - columns[0] + 1) * LOOK_MARGIN) + 8
+    margin_y = round((rows[-1] - rows[0] + 1) * LOOK_MARGIN) + 8
+    look = Look(
+        max(0, int(columns[0]) - margin_x),
+        max(0, int(rows[0]) - margin_y),
+        min(width, int(columns[-1]) + 1 + margin_x),
+        min(height, int(rows[-1]) + 1 + margin_y),
+    )
+    if (look.right - look.left) * (look.bottom - look.top) > SMALL_SUBJECT_AREA * width * height:
+        return None
+    return look
+
+
+def with_second_look(
+    mattes: Mapping[str, Bytes | Floats],
+    look: Look,
+    closer: Mapping[str, Bytes | Floats],
+    size: tuple[int, int],
+) -> dict[str, Bytes]:
+    """The networks' `mattes` at `size` (width, height), averaged inside `look` with what they said of it.
+
+    `closer` holds mattes of the box alone, by the same roles; a role that is missing there keeps its
+    first answer. The result goes into `blend` in place of the first mattes: averaging before the
+    threshold keeps what either look is sure of.
+    """
+    width, height = size
+    merged = {role: _fit(matte, width, height).copy() for role, matte in mattes.items()}
+    for role in merged.keys() & closer.keys():
+        box = merged[role][look.slices]
+        again = _fit(closer[role], look.right - look.left, look.bottom - look.top)
+        box[:] = cv2.addWeighted(box, 0.5, again, 0.5, 0)
+    return merged
+
+
+def _person(sized: Mapping[str, Bytes], portrait: Bytes) -> Bytes:
+    shares = PORTRAIT_SHARES if SMALL in sized else PORTRAIT_SHARES_OF_TWO
+    mixed = _mean(sized, shares)
+    if mixed is None:
+        mixed = portrait
+    heard = [sized[role] for role in (GENERAL, SMALL) if role in sized]
+    loudest = heard[0] if len(heard) == 1 else cv2.max(heard[0], heard[1])
+    # 255 where a general network sees the subject too, falling to 0 over the veto's width.
+    levels = np.arange(256, dtype=np.float32) / 255
+    allowed = np.clip((levels - VETO_LEVEL + VETO_WIDTH) / VETO_WIDTH, 0, 1)
+    ceiling = cv2.LUT(loudest, np.rint(allowed * 255).astype(np.uint8))
+    return _step(np.asarray(cv2.min(mixed, ceiling), np.uint8), *PORTRAIT_STEP)
+
+
+def _confident(matte: Bytes, centre: float) -> Bytes:
+    """`matte` steepened around `centre`, measured in the picture's own strong answers."""
+    counts = np.bincount(matte.ravel(), minlength=256)
+    counts[: NOISE_LEVEL + 1] = 0
+    total = int(counts.sum())
+    if not total:
+        return np.zeros_like(matte)
+    strong = int(np.searchsorted(counts.cumsum(), total * STRONG_PERCENTILE / 100)) / 255
+    middle = centre * strong
+    return _step(matte, middle * (1 - STEP_HALF_WIDTH), middle * (1 + STEP_HALF_WIDTH))
+
+
+def _step(matte: Bytes, low: float, high: float) -> Bytes:
+    """A smooth step from 0 at `low` to 255 at `high`."""
+    t = np.clip((np.arange(256, dtype=np.float32) / 255 - low) / (high - low), 0, 1)
+    table = np.rint(t * t * (3 - 2 * t) * 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(matte, table), np.uint8)
+
+
+def _mean(sized: Mapping[str, Bytes], shares: Mapping[str, float]) -> Bytes | None:
+    """The weighted mean of the mattes that are there; None when none is."""
+    present = [(role, share) for role, share in shares.items() if role in sized]
+    if not present:
+        return None
+    total = sum(share for _, share in present)
+    mean = np.zeros(sized[present[0][0]].shape, np.float32)
+    for role, share in present:
+        mean += sized[role] * np.float32(share / total)
+    return np.rint(mean).astype(np.uint8)
+
+
+def _fit(matte: Bytes | Floats, width: int, height: int) -> Bytes:
+    if matte.dtype == np.uint8:
+        levels = np.asarray(matte, np.uint8)
+    else:
+        levels = np.rint(np.clip(matte, 0, 1) * 255).astype(np.uint8)
+    if levels.shape == (height, width):
+        return levels
+    shrinks = levels.size > width * height
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(levels, (width, height), interpolation=method), np.uint8)
+
+
+def _is_same_subject(general: Bytes, portrait: Bytes) -> bool:
+    """Whether both answers are about one subject. The general one's threshold is its weak one."""
+    return _overlap(general > round(WEAK_CENTRE * 255), portrait > 127) >= SAME_SUBJECT_OVERLAP
+
+
+def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    union = int(np.count_nonzero(a | b))
+    return 1.0 if union == 0 else int(np.count_nonzero(a & b)) / union
+
+
+def _without_islands(matte: Bytes) -> Bytes:
+    """`matte` without light components far from the heaviest one."""
+    inside = cv2.inRange(matte, NOISE_LEVEL, 255)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(inside)
+    if count <= 2:
+        return matte
+    areas = boxes[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    main = int(areas.argmax())
+    light = areas < ISLAND_MASS * areas[main]
+    light[0] = False
+    if not light.any():
+        return matte
+    reach = ISLAND_DISTANCE * float(np.hypot(*matte.shape))
+    distance = cv2.distanceTransform(np.where(labels == main, 0, 255).astype(np.uint8), cv2.DIST_L2, 3)
+    near = np.unique(labels[(distance < reach) & light[labels]])
+    light[near] = False
+    table = np.where(light, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.min(matte, table[labels]), np.uint8)
+
+
+def _without_pinholes(matte: Bytes) -> Bytes:
+    """`matte` with its smallest enclosed holes closed."""
+    outside = cv2.inRange(matte, 0, 127)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    if count <= 2:
+        return matte
+    limit = HOLE_AREA * (matte.size - int(np.count_nonzero(outside)))
+    height, width = matte.shape
+    left, top = boxes[:, cv2.CC_STAT_LEFT], boxes[:, cv2.CC_STAT_TOP]
+    right, bottom = left + boxes[:, cv2.CC_STAT_WIDTH], top + boxes[:, cv2.CC_STAT_HEIGHT]
+    enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    pinhole = enclosed & (boxes[:, cv2.CC_STAT_AREA] < limit)
+    pinhole[0] = False
+    if not pinhole.any():
+        return matte
+    holes = np.where(pinhole, 255, 0).astype(np.uint8)[labels]
+    # The soft rim of a hole belongs to it.
+    holes = np.asarray(cv2.dilate(holes, np.ones((5, 5), np.uint8)), np.uint8)
+    return np.asarray(cv2.max(matte, holes), np.uint8)

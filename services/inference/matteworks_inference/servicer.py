@@ -1,0 +1,166 @@
+"""The wire of the inference service: proto in, domain call, proto out."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
+from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
+from matteworks_common.context import current_call
+from matteworks_common.errors import InvalidField, InvalidPicture, LimitExceeded
+from matteworks_common.stages import Stages
+from matteworks_inference.engine import Engine
+from matteworks_inference.metrics import InferenceMetrics
+from matteworks_inference.models.registry import SUBJECT_TYPES, ModelEntry
+from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels
+from matteworks_inference.segmentation import LoadedModels, Quality, Segmenter
+
+_QUALITIES: Final[dict[int, Quality]] = {
+    image_pb2.QUALITY_FAST: "fast",
+    image_pb2.QUALITY_BALANCED: "balanced",
+    image_pb2.QUALITY_BEST: "best",
+}
+_TYPE_NUMBERS: Final = {
+    name: image_pb2.SubjectType.Value(f"SUBJECT_TYPE_{name.upper()}") for name in SUBJECT_TYPES
+}
+_TYPE_NAMES: Final = {number: name for name, number in _TYPE_NUMBERS.items()}
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """`quality` is what a request gets that names none; `decoders` run the decoding of files. Above
+    `max_requests` at once, requests are refused: the queue bounds runs, this bounds pictures in memory.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        engine: Engine,
+        metrics: InferenceMetrics,
+        *,
+        quality: Quality,
+        decoders: Executor,
+        max_requests: int,
+    ) -> None:
+        self._segmenter = segmenter
+        self._engine = engine
+        self._metrics = metrics
+        self._quality: Quality = quality
+        self._decoders = decoders
+        self._max_requests = max_requests
+        self._request_count = 0
+
+    async def Segment(
+        self, request: inference_pb2.SegmentRequest, context: Any
+    ) -> inference_pb2.SegmentResponse:
+        if self._request_count >= self._max_requests:
+            self._metrics.item_dropped("full")
+            raise LimitExceeded(
+                reasons.ERROR_REASON_OVERLOADED, "Too many pictures are in hand.", retry_after_s=1.0
+            )
+        self._request_count += 1
+        try:
+            return await self._segment(request)
+        finally:
+            self._request_count -= 1
+
+    async def _segment(self, request: inference_pb2.SegmentRequest) -> inference_pb2.SegmentResponse:
+        subject_type = self._subject_type(request)
+        quality = self._quality_of(request)
+        stages = Stages()
+        if request.model:
+            # Before any work: a wrong name must not cost a decode.
+            self._segmenter.models.find(request.model)
+        picture = await self._picture(request, stages)
+        call = current_call.get()
+        segmented = await self._segmenter.segment(
+            picture,
+            model=request.model,
+            subject_type=subject_type,
+            quality=quality,
+            deadline_s=call.deadline_s if call else None,
+            stages=stages,
+        )
+        self._count(segmented.model, segmented.subject.type, stages)
+        height_px, width_px = segmented.matte.shape
+        return inference_pb2.SegmentResponse(
+            matte=image_pb2.Matte(
+                alpha=segmented.matte.tobytes(), size=image_pb2.Size(width_px=width_px, height_px=height_px)
+            ),
+            subject=image_pb2.Subject(
+                type=_TYPE_NUMBERS.get(segmented.subject.type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
+                confidence=segmented.subject.confidence,
+            ),
+            model=segmented.model,
+            stages=stages.to_proto(),
+            batch_item_count=segmented.batch_item_count,
+        )
+
+    async def ListModels(
+        self, request: inference_pb2.ListModelsRequest, context: Any
+    ) -> inference_pb2.ListModelsResponse:
+        models = self._segmenter.models
+        rest = [entry for entry in models.registry.entries if entry not in models.loaded]
+        return inference_pb2.ListModelsResponse(
+            models=[self._model(entry, models) for entry in (*models.loaded, *rest)]
+        )
+
+    async def _picture(self, request: inference_pb2.SegmentRequest, stages: Stages) -> Picture:
+        match request.WhichOneof("source"):
+            case "pixels":
+                pixels = request.pixels
+                source_size_px = None
+                if request.HasField("source_size"):
+                    source_size_px = (request.source_size.width_px, request.source_size.height_px)
+                return picture_from_pixels(
+                    pixels.rgb, pixels.size.width_px, pixels.size.height_px, source_size_px
+                )
+            case "image":
+                with stages.measure("decode"):
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._decoders, decode_picture, request.image
+                    )
+        raise InvalidPicture(
+            reasons.ERROR_REASON_MISSING_SOURCE, "Send either pixels or image.", field="source"
+        )
+
+    def _quality_of(self, request: inference_pb2.SegmentRequest) -> Quality:
+        if request.quality == image_pb2.QUALITY_UNSPECIFIED:
+            return self._quality
+        try:
+            return _QUALITIES[request.quality]
+        except KeyError:
+            raise InvalidField("quality", "Use a value of the enum Quality.") from None
+
+    @staticmethod
+    def _subject_type(request: inference_pb2.SegmentRequest) -> str:
+        if request.subject_type == image_pb2.SUBJECT_TYPE_UNSPECIFIED:
+            return ""
+        try:
+            return _TYPE_NAMES[request.subject_type]
+        except KeyError:
+            raise InvalidField("subject_type", "Use a value of the enum SubjectType.") from None
+
+    def _count(self, model: str, subject_type: str, stages: Stages) -> None:
+        self._metrics.segmented.labels(model, subject_type or "undetermined").inc()
+        for stage, duration_s in stages.durations_s:
+            self._metrics.stage_seconds.labels(stage).observe(duration_s)
+
+    def _model(self, entry: ModelEntry, models: LoadedModels) -> inference_pb2.Model:
+        is_loaded = entry in models.loaded
+        fixed = entry.input_sizes_px[0] if len(entry.input_sizes_px) == 1 else (0, 0)
+        return inference_pb2.Model(
+            name=entry.name,
+            summary=entry.summary,
+            license=entry.license,
+            input_size=image_pb2.Size(width_px=fixed[0], height_px=fixed[1]),
+            subject_types=[_TYPE_NUMBERS[name] for name in entry.subject_types],
+            weights_sha256=entry.sha256,
+            weights_size_bytes=entry.size_bytes,
+            is_loaded=is_loaded,
+            is_default=entry == models.default,
+            engine=self._engine.label if is_loaded else "",
+            engine_reason=self._engine.reason if is_loaded else "",
+        )

@@ -1,0 +1,73 @@
+"""Everything that the inference service reads from its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from matteworks_common.settings import ServiceSettings
+
+
+class InferenceSettings(ServiceSettings):
+    """Variables `MATTEWORKS_INFERENCE_*`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MATTEWORKS_INFERENCE_", frozen=True, extra="ignore", protected_namespaces=()
+    )
+
+    model_directory: Path = Field(
+        Path("models"), description="Where `matteworks models pull` put the weights."
+    )
+    models: str = Field(
+        "",
+        description="Models to load, separated by commas, the default first; "
+        "empty: every model whose weights are in the directory.",
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="Where the networks run; cuda refuses to start when it does not come up."
+    )
+    threads: int = Field(
+        0, ge=0, le=256, description="Threads of the engine; 0 takes the cores that this process may use."
+    )
+    quality: Literal["fast", "balanced", "best"] = Field(
+        "balanced", description="Quality of requests that name none."
+    )
+    max_batch_items: int = Field(
+        0, ge=0, le=64, description="Pictures that may share a device run; 0 takes 1 on cpu and 8 on cuda."
+    )
+    max_requests: int = Field(
+        64, ge=1, description="Pictures in hand at once; beyond it requests are refused at once."
+    )
+    max_queued_items: int = Field(
+        128, ge=1, description="Runs that may wait for the device; beyond it requests are refused at once."
+    )
+    max_queue_delay_ms: float = Field(
+        0.0, ge=0, le=1000, description="How long an unfilled batch waits for company; 0 never waits."
+    )
+    max_wait_s: float = Field(
+        30.0, gt=0, description="Longest time that a run waits for the device, whatever its deadline."
+    )
+    detects_subject: bool = Field(
+        True, description="Whether the two small networks that tell the subject's type are run."
+    )
+
+    @field_validator("models")
+    @classmethod
+    def _no_empty_names(cls, value: str) -> str:
+        if value and not all(part.strip() for part in value.split(",")):
+            raise ValueError("a name is empty; separate names by single commas")
+        return value
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """`models`, taken apart; empty: whatever is there."""
+        return tuple(part.strip() for part in self.models.split(",") if part.strip())
+
+    @property
+    def batch_items(self) -> int:
+        """Pictures that may share a device run, 1 or more."""
+        # On a CPU a batch of n takes n times as long as one, so sharing would only add waiting.
+        return self.max_batch_items or (1 if self.device == "cpu" else 8)
