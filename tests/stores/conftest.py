@@ -16,6 +16,7 @@ from tests.support.valkey import ValkeyProcess
 
 REPEAT_WINDOW_US = 30_000_000
 RECORD_TTL_US = 3_600_000_000
+MAX_SETTLED = 20
 
 PLANS = Plans(
     {
@@ -24,6 +25,7 @@ PLANS = Plans(
             Plan("plain", 500, 0, 0, 0, 10_000, 0),
             Plan("free", 500, 0, 0, 0, 0, 2),
             Plan("tight", 500, 2, 3, 5, 100_000, 0),
+            Plan("wide", 1_000_000, 0, 0, 0, 0, 0),
         )
     },
     "plain",
@@ -51,10 +53,10 @@ async def store(
     request: pytest.FixtureRequest, clock: ManualClock, valkey: ValkeyProcess
 ) -> AsyncIterator[AccountStore]:
     if request.param == "memory":
-        yield MemoryAccountStore(PLANS, clock, REPEAT_WINDOW_US, RECORD_TTL_US)
+        yield MemoryAccountStore(PLANS, clock, REPEAT_WINDOW_US, RECORD_TTL_US, MAX_SETTLED)
         return
     client = open_valkey(valkey.url, timeout_s=5)
     await client.flushdb()
-    store = ValkeyAccountStore(client, PLANS, REPEAT_WINDOW_US, RECORD_TTL_US, clock)
+    store = ValkeyAccountStore(client, PLANS, REPEAT_WINDOW_US, RECORD_TTL_US, clock, MAX_SETTLED, 5)
     yield store
     await store.close()

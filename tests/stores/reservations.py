@@ -16,8 +16,11 @@ async def hold(
     megapixels: int = 1,
     fingerprint: str = "",
     ttl_s: float = 60,
+    account_id: str = "a",
 ) -> Held:
-    """Reserve on the account `a`, for FULL unless prices are named."""
+    """Reserve for FULL unless prices are named."""
     return await store.reserve(
-        Reservation(request_id, "a", "k", prices or (FULL,), megapixels, fingerprint, round(ttl_s * 1e6))
+        Reservation(
+            request_id, account_id, "k", prices or (FULL,), megapixels, fingerprint, round(ttl_s * 1e6)
+        )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import time
@@ -45,6 +46,16 @@ class ValkeyProcess:
             time.sleep(0.02)
         self.kill()
         raise RuntimeError("Valkey did not answer within 20 s")
+
+    def pause(self) -> None:
+        """SIGSTOP: the port stays open and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: everything that was sent meanwhile is answered now."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL; harmless when it does not run."""

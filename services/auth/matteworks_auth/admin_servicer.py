@@ -5,20 +5,24 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from dataclasses import replace
 from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_auth import refusals
+from matteworks_auth.authenticator import Authenticator
 from matteworks_auth.keys import KeyHasher, KeyRecord
 from matteworks_auth.plans import Plans
 from matteworks_auth.servicer import account_to_proto, checked_id, timestamp_of
 from matteworks_auth.store import AccountStore
 from matteworks_common.clock import Clock
-from matteworks_common.errors import Forbidden, InvalidField, NotFound
+from matteworks_common.errors import Forbidden, InvalidField
 
 MAX_NAME_LENGTH = 200
 MAX_GRANT_MILLI = 10**15
+MAX_KEY_LIFE_US = 100 * 365 * 86_400 * 1_000_000
 _ACCOUNT_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _BALANCES = {
     auth_pb2.BALANCE_SUBSCRIPTION: "subscription",
@@ -31,9 +35,16 @@ class KeyAdminServicer(auth_pb2_grpc.KeyAdminServiceServicer):
     """Each call checks the token first, in constant time."""
 
     def __init__(
-        self, store: AccountStore, plans: Plans, hasher: KeyHasher, clock: Clock, admin_token: str
+        self,
+        store: AccountStore,
+        plans: Plans,
+        hasher: KeyHasher,
+        authenticator: Authenticator,
+        clock: Clock,
+        admin_token: str,
     ) -> None:
         self._store = store
+        self._authenticator = authenticator
         self._plans = plans
         self._hasher = hasher
         self._clock = clock
@@ -74,9 +85,9 @@ class KeyAdminServicer(auth_pb2_grpc.KeyAdminServiceServicer):
         self._authorize(context)
         expires_us = 0
         if request.HasField("time_to_live"):
-            expires_us = self._now_us() + request.time_to_live.ToMicroseconds()
             if request.time_to_live.ToMicroseconds() <= 0:
                 raise InvalidField("time_to_live", "Give a time above 0, or none.")
+            expires_us = self._end_us("time_to_live", request.time_to_live)
         record, text = await self._new_key(
             request.account_id, _name(request.display_name), request.is_test, expires_us
         )
@@ -85,20 +96,19 @@ class KeyAdminServicer(auth_pb2_grpc.KeyAdminServiceServicer):
     async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Any) -> auth_pb2.RotateKeyResponse:
         self._authorize(context)
         old = await self._find_key(request.key_id)
-        overlap_us = max(0, request.overlap.ToMicroseconds())
+        if request.overlap.ToMicroseconds() < 0:
+            raise InvalidField("overlap", "Give a time of 0 or more, or none.")
+        ends_us = self._end_us("overlap", request.overlap)
         # The successor first: were the store to go away in between, the caller would still have a key.
         record, text = await self._new_key(old.account_id, old.display_name, old.is_test, 0)
-        ends_us = self._now_us() + overlap_us
-        if not old.expires_us or ends_us < old.expires_us:
-            await self._store.put_key(replace(old, expires_us=ends_us))
+        await self._store.end_key(old.key_id, "expire", ends_us)
+        self._authenticator.forget(old.key_id)
         return auth_pb2.RotateKeyResponse(key=_key_to_proto(record), api_key=text)
 
     async def RevokeKey(self, request: auth_pb2.RevokeKeyRequest, context: Any) -> auth_pb2.RevokeKeyResponse:
         self._authorize(context)
-        record = await self._find_key(request.key_id)
-        if not record.revoked_us:
-            record = replace(record, revoked_us=self._now_us())
-            await self._store.put_key(record)
+        record = await self._store.end_key(request.key_id, "revoke", self._now_us())
+        self._authenticator.forget(request.key_id)
         return auth_pb2.RevokeKeyResponse(key=_key_to_proto(record))
 
     async def ListKeys(self, request: auth_pb2.ListKeysRequest, context: Any) -> auth_pb2.ListKeysResponse:
@@ -119,6 +129,11 @@ class KeyAdminServicer(auth_pb2_grpc.KeyAdminServiceServicer):
     def _now_us(self) -> int:
         return round(self._clock.unix_s() * 1e6)
 
+    def _end_us(self, field: str, delay: Duration) -> int:
+        if delay.ToMicroseconds() > MAX_KEY_LIFE_US:
+            raise InvalidField(field, "Give at most 100 years.")
+        return self._now_us() + delay.ToMicroseconds()
+
     async def _new_key(
         self, account_id: str, name: str, is_test: bool, expires_us: int
     ) -> tuple[KeyRecord, str]:
@@ -126,16 +141,12 @@ class KeyAdminServicer(auth_pb2_grpc.KeyAdminServiceServicer):
         record = KeyRecord(
             new.key_id, account_id, new.secret_hash, name, is_test, self._now_us(), expires_us=expires_us
         )
-        await self._store.put_key(record)
-        return record, new.text
+        return await self._store.put_key(record), new.text
 
     async def _find_key(self, key_id: str) -> KeyRecord:
         record = await self._store.get_key(key_id)
         if record is None:
-            raise NotFound(
-                reasons.ERROR_REASON_KEY_NOT_FOUND, "There is no key with this id.", field="key_id",
-                metadata={"key_id": key_id},
-            )  # fmt: skip
+            raise refusals.key_not_found(key_id)
         return record
 
 

@@ -38,15 +38,17 @@ async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
         hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
         authenticator = Authenticator(store, hasher, own_clock, settings.key_cache_s, metrics)
         auth = AuthServicer(store, authenticator, own_clock, settings.reservation_ttl_s, metrics)
-        admin = KeyAdminServicer(store, plans, hasher, own_clock, settings.admin_token.get_secret_value())
+        admin = KeyAdminServicer(
+            store, plans, hasher, authenticator, own_clock, settings.admin_token.get_secret_value()
+        )
 
         def add_servicers(server: grpc.aio.Server) -> None:
             auth_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
             auth_pb2_grpc.add_KeyAdminServiceServicer_to_server(admin, server)
 
         app.add_servicers = add_servicers
-        sweeper = asyncio.create_task(Sweeper(store, settings.sweep_interval_s, metrics).run())
-        opening.push_async_callback(_cancelled, sweeper)
+        sweeper = Sweeper(store, settings.sweep_interval_s, metrics)
+        opening.push_async_callback(_cancelled, asyncio.create_task(sweeper.run()))
         app.closing = opening.pop_all()
     return app
 
@@ -56,9 +58,18 @@ def open_store(settings: AuthSettings, plans: Plans, clock: Clock | None) -> Acc
     repeat_window_us = round(settings.repeat_window_s * 1e6)
     record_ttl_us = round(settings.record_ttl_s * 1e6)
     if settings.store_url == "memory:":
-        return MemoryAccountStore(plans, clock or SystemClock(), repeat_window_us, record_ttl_us)
-    client = open_valkey(settings.store_url, settings.store_timeout_s)
-    return ValkeyAccountStore(client, plans, repeat_window_us, record_ttl_us, clock)
+        return MemoryAccountStore(
+            plans, clock or SystemClock(), repeat_window_us, record_ttl_us, settings.max_records
+        )
+    return ValkeyAccountStore(
+        open_valkey(settings.store_url, settings.store_timeout_s),
+        plans,
+        repeat_window_us,
+        record_ttl_us,
+        clock,
+        settings.max_records,
+        settings.store_timeout_s,
+    )
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -1,8 +1,8 @@
-"""UTC days and months of Unix microseconds; what the scripts compute too."""
+"""UTC days and months of Unix microseconds, by the same arithmetic as the scripts."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
@@ -13,9 +13,10 @@ def day_of(unix_us: int) -> int:
     return unix_us // DAY_US
 
 
-def month_of(unix_us: int) -> str:
-    """YYYY-MM."""
-    return datetime.fromtimestamp(unix_us / 1e6, UTC).strftime("%Y-%m")
+def month_of(unix_us: int) -> int:
+    """Months since the year 0: the year times 12, plus 0 for January to 11 for December."""
+    day = _EPOCH + timedelta(days=day_of(unix_us))
+    return day.year * 12 + day.month - 1
 
 
 def until_next_day_us(unix_us: int) -> int:
@@ -25,11 +26,8 @@ def until_next_day_us(unix_us: int) -> int:
 
 def until_next_month_us(unix_us: int) -> int:
     """Microseconds to the first of the next month UTC."""
-    now = datetime.fromtimestamp(unix_us / 1e6, UTC)
-    first = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(
-        day=1
-    )
-    return round(first.timestamp()) * 1_000_000 - unix_us
+    year, month = divmod(month_of(unix_us) + 1, 12)
+    return (date(year, month + 1, 1) - _EPOCH).days * DAY_US - unix_us
 
 
 def day_from_text(text: str) -> int:

@@ -14,7 +14,10 @@ KEY_ID_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What is stored of a key. Times are Unix microseconds; 0 is never."""
+    """What is stored of a key. Times are Unix microseconds; 0 is never.
+
+    `plan` is its account's, kept here too so that a look-up is one step; the store keeps it current.
+    """
 
     key_id: str
     account_id: str
@@ -24,6 +27,7 @@ class KeyRecord:
     created_us: int
     expires_us: int = 0
     revoked_us: int = 0
+    plan: str = ""
 
     def is_valid_at(self, now_us: int) -> bool:
         """Whether the key works at `now_us`."""

@@ -17,8 +17,20 @@ class AuthMetrics:
             "matteworks_auth_reservations", "Reservations by outcome: held, repeat, or the refusal's reason.",
             ["outcome"], registry=registry,
         )  # fmt: skip
-        self.charged = Counter(
-            "matteworks_auth_charged_credits_milli", "Thousandths of a credit charged.", registry=registry
+        self.commits = Counter(
+            "matteworks_auth_commits",
+            "Commits answered, by outcome: charged, or free for free calls, test keys and equal uploads.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.releases = Counter(
+            "matteworks_auth_releases",
+            "Releases answered, by outcome: given_back, or nothing when settled before or still shared.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.sweep_failures = Counter(
+            "matteworks_auth_sweep_failures",
+            "Sweeps for overdue reservations that failed.",
+            registry=registry,
         )
         self.overdue = Counter(
             "matteworks_auth_overdue_reservations", "Reservations given back because nobody settled them.",

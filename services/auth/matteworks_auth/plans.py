@@ -8,13 +8,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_auth.quota import MAX_LIMIT
 from matteworks_common.errors import NotFound
 from matteworks_common.settings import SettingsError
+
+# A picture of 50 megapixels must be able to pass, else it could never be served.
+MIN_MEGAPIXELS_PER_MINUTE = 50
+MAX_ENTRY = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Limits of one plan; 0 is unlimited, except for `free_calls_per_month`."""
+    """Limits of one plan. Requests a day, a month and at once: 0 is unlimited."""
 
     name: str
     megapixels_per_minute: int
@@ -23,6 +28,7 @@ class Plan:
     requests_per_month: int
     starting_credits_milli: int
     free_calls_per_month: int
+    retention_hours: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +53,41 @@ class Plans:
 
 
 def load_plans(path: Path) -> Plans:
-    """Read `path`. Raises SettingsError that names the plan and the entry at fault."""
+    """Read `path`. Raises SettingsError that names each plan and entry at fault."""
     try:
         document = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
-    names = [f.name for f in fields(Plan) if f.name != "name"]
+    problems = [f"unknown entry {name!r}" for name in sorted(set(document) - {"default", "plans"})]
+    tables = document.get("plans")
     plans: dict[str, Plan] = {}
-    problems: list[str] = []
-    for name, entries in document.get("plans", {}).items():
-        wrong = sorted(set(entries) ^ set(names))
-        wrong += [n for n in names if n in entries and (type(entries[n]) is not int or entries[n] < 0)]
-        if wrong:
-            problems.append(
-                f"plan {name!r}: give {', '.join(wrong)} as whole numbers of 0 or more, no other entry"
-            )
-            continue
-        # A 50 MP picture must be able to pass, else it could never be served.
-        if 0 < entries["megapixels_per_minute"] < 50:
-            problems.append(f"plan {name!r}: megapixels_per_minute must be 0 or at least 50")
-        plans[name] = Plan(name=name, **entries)
-    default = document.get("default", "")
-    if default not in plans:
+    if not isinstance(tables, dict):
+        problems.append("give at least one table [plans.NAME]")
+        tables = {}
+    for name, entries in tables.items():
+        faults = _faults(entries)
+        problems += [f"plan {name!r}: {fault}" for fault in faults]
+        if not faults:
+            plans[name] = Plan(name=name, **entries)
+    default = document.get("default")
+    if default not in tables:
         problems.append(f"default = {default!r} names no plan")
     if problems:
         raise SettingsError(f"{path}:\n" + "\n".join(problems))
-    return Plans(plans, default)
+    return Plans(plans, str(default))
+
+
+def _faults(entries: object) -> list[str]:
+    if not isinstance(entries, dict):
+        return ["must be a table"]
+    names = [entry.name for entry in fields(Plan) if entry.name != "name"]
+    faults = [f"{name} is missing" for name in names if name not in entries]
+    faults += [f"unknown entry {name!r}" for name in sorted(set(entries) - set(names))]
+    for name in names:
+        value = entries.get(name, 0)
+        if type(value) is not int or not 0 <= value <= MAX_ENTRY:
+            faults.append(f"{name} must be a whole number from 0 to 10^15")
+    limit = entries.get("megapixels_per_minute")
+    if isinstance(limit, int) and not MIN_MEGAPIXELS_PER_MINUTE <= limit <= MAX_LIMIT:
+        faults.append(f"megapixels_per_minute must be from {MIN_MEGAPIXELS_PER_MINUTE} to {MAX_LIMIT}")
+    return faults

@@ -1,6 +1,6 @@
 """Arithmetic of limits and money: pure functions on integers. The Lua scripts compute the same.
 
-The rate limit is GCRA (generic cell rate algorithm, ITU-T I.371): one number a limit, the theoretical
+The rate limit is GCRA (generic cell rate algorithm, ITU-T I.371): one number an account, the theoretical
 arrival time `tat_us`. A picture of weight w moves it w * 60 s / limit into the future; it passes when
 that lands at most one minute ahead of now. So a whole minute's worth may come at once, and afterwards
 the allowance refills steadily.
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WINDOW_US = 60_000_000
+# One unit must take at least a microsecond, and a sum of weights must stay exact in a Lua double.
+MAX_LIMIT = WINDOW_US
 SPENDING_ORDER = ("subscription", "payg", "enterprise")
 
 
@@ -31,23 +33,22 @@ class RateDecision:
 
 
 def weigh(tat_us: int, now_us: int, limit: int, weight: int) -> RateDecision:
-    """Whether `weight` units pass a limit of `limit` units a minute now. Weight 0 only looks.
+    """Whether `weight` units pass a limit of `limit` (1 to MAX_LIMIT) units a minute now. Weight 0 looks.
 
-    `limit` 0 is unlimited: everything passes, and the remaining units are 0 of 0.
+    Costs round down to whole microseconds: rounded up, `limit` pictures of one unit would not fit into
+    their own minute. What is reported as remaining always passes.
     """
-    if limit == 0:
-        return RateDecision(True, now_us, 0, 0)
     base_us = max(tat_us, now_us)
-    wanted_us = base_us + -(-weight * WINDOW_US // limit)
-    if wanted_us - now_us > WINDOW_US:
-        return RateDecision(
-            False, base_us, _remaining(base_us, now_us, limit), wanted_us - WINDOW_US - now_us
-        )
-    return RateDecision(True, wanted_us, _remaining(wanted_us, now_us, limit), 0)
+    wanted_us = base_us + weight * WINDOW_US // limit
+    if weight and wanted_us - now_us > WINDOW_US:
+        retry_after_us = wanted_us - now_us - WINDOW_US
+        return RateDecision(False, base_us, remaining_units(base_us, now_us, limit), retry_after_us)
+    return RateDecision(True, wanted_us, remaining_units(wanted_us, now_us, limit), 0)
 
 
-def _remaining(tat_us: int, now_us: int, limit: int) -> int:
-    return max(0, (WINDOW_US - (tat_us - now_us)) * limit // WINDOW_US)
+def remaining_units(tat_us: int, now_us: int, limit: int) -> int:
+    """Units that would pass now, 0 to `limit`."""
+    return max(0, (WINDOW_US - (max(tat_us, now_us) - now_us)) * limit // WINDOW_US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,12 @@ class Payment:
 def pay(prices: Sequence[Price], balances_milli: Mapping[str, int], free_calls: int) -> Payment | None:
     """The first of `prices` that can be paid, and from what; None when none can.
 
-    A free call pays before any balance; balances are spent in SPENDING_ORDER.
+    A free call pays before any balance; balances are spent in SPENDING_ORDER, one price from several
+    when need be. A price of 0 takes nothing, not even a free call.
     """
     available = sum(balances_milli[name] for name in SPENDING_ORDER)
     for index, price in enumerate(prices):
-        if price.is_free_call_eligible and free_calls > 0 and price.credits_milli > 0:
+        if price.credits_milli > 0 and price.is_free_call_eligible and free_calls > 0:
             return Payment(index, True, {})
         if price.credits_milli <= available:
             parts: dict[str, int] = {}

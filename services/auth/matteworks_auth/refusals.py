@@ -1,16 +1,30 @@
-"""The refusals of a reservation, built in one place for both stores."""
+"""The errors of a store, built in one place for both."""
 
 from __future__ import annotations
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_auth.store import RateState
-from matteworks_common.errors import Conflict, FailedPrecondition, LimitExceeded, MatteworksError, NotFound
+from matteworks_common.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidField,
+    LimitExceeded,
+    MatteworksError,
+    NotFound,
+    Unavailable,
+)
 
-# How long a caller should wait for one of its own requests to finish.
-CONCURRENCY_RETRY_S = 1.0
+
+def store_unavailable() -> Unavailable:
+    """The store does not answer."""
+    return Unavailable(
+        "The accounts cannot be read right now; nothing was charged.",
+        reason=reasons.ERROR_REASON_STORE_UNAVAILABLE,
+    )
 
 
 def account_not_found(account_id: str) -> NotFound:
+    """No account has this id."""
     return NotFound(
         reasons.ERROR_REASON_ACCOUNT_NOT_FOUND,
         "There is no such account.",
@@ -19,7 +33,28 @@ def account_not_found(account_id: str) -> NotFound:
     )
 
 
+def account_exists(account_id: str) -> Conflict:
+    """The id is taken."""
+    return Conflict(
+        reasons.ERROR_REASON_ACCOUNT_EXISTS,
+        "An account with this id exists already; choose another id.",
+        field="account_id",
+        metadata={"account_id": account_id},
+    )
+
+
+def key_not_found(key_id: str) -> NotFound:
+    """No key has this id."""
+    return NotFound(
+        reasons.ERROR_REASON_KEY_NOT_FOUND,
+        "There is no key with this id.",
+        field="key_id",
+        metadata={"key_id": key_id},
+    )
+
+
 def reservation_not_found(reservation_id: str) -> NotFound:
+    """It was never made, or its record has been forgotten."""
     return NotFound(
         reasons.ERROR_REASON_RESERVATION_NOT_FOUND,
         "There is no such reservation, or its record has been forgotten.",
@@ -29,6 +64,7 @@ def reservation_not_found(reservation_id: str) -> NotFound:
 
 
 def reservation_released(reservation_id: str) -> FailedPrecondition:
+    """It was given back, by its caller or by its deadline."""
     return FailedPrecondition(
         reasons.ERROR_REASON_RESERVATION_RELEASED,
         "The reservation has been given back, so it cannot be charged; reserve again.",
@@ -37,6 +73,7 @@ def reservation_released(reservation_id: str) -> FailedPrecondition:
 
 
 def request_id_reused(request_id: str) -> Conflict:
+    """The id belongs to another request."""
     return Conflict(
         reasons.ERROR_REASON_REQUEST_ID_REUSED,
         "This request id was used before with other parameters; use a fresh one.",
@@ -45,8 +82,17 @@ def request_id_reused(request_id: str) -> Conflict:
     )
 
 
-def refused(kind: str, retry_after_us: int, rate: RateState) -> MatteworksError:
-    """The error of a refused reservation; `kind` is rate, quota, concurrency or credits."""
+def too_many_credits() -> InvalidField:
+    """The sum would no longer be exact."""
+    return InvalidField("credits_milli", "With this the account would have been granted 2^53 or more.")
+
+
+def refused(kind: str, retry_after_us: int, rate: RateState, detail: str = "") -> MatteworksError:
+    """The error of a refused reservation; `kind` is rate, quota, concurrency or credits.
+
+    `detail` names the quota, or the thousandths of a credit that are left. The state of the rate limit
+    is in the metadata of each, for the headers of the answer.
+    """
     metadata = {
         "limit_megapixels": str(rate.limit),
         "remaining_megapixels": str(rate.remaining),
@@ -56,8 +102,10 @@ def refused(kind: str, retry_after_us: int, rate: RateState) -> MatteworksError:
         return FailedPrecondition(
             reasons.ERROR_REASON_INSUFFICIENT_CREDITS,
             "The balances do not cover this request; add credits or ask for a smaller size.",
-            metadata=metadata,
+            metadata={**metadata, "available_credits_milli": detail},
         )
+    if kind == "quota":
+        metadata["quota"] = detail
     reason, message = {
         "rate": (
             reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED,

@@ -20,6 +20,8 @@ from matteworks_common.errors import InvalidField, MatteworksError
 
 MAX_ID_LENGTH = 128
 MAX_TTL_S = 600.0
+MAX_PRICES = 16
+MAX_PRICE_MILLI = 10**15
 MAX_USAGE_DAYS = 400
 DEFAULT_USAGE_DAYS = 30
 
@@ -74,12 +76,9 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def Authenticate(
         self, request: auth_pb2.AuthenticateRequest, context: Any
     ) -> auth_pb2.AuthenticateResponse:
-        identity = await self._authenticator.identify(request.api_key)
+        key = await self._authenticator.identify(request.api_key)
         return auth_pb2.AuthenticateResponse(
-            account_id=identity.key.account_id,
-            key_id=identity.key.key_id,
-            plan=identity.account.plan,
-            is_test=identity.key.is_test,
+            account_id=key.account_id, key_id=key.key_id, plan=key.plan, is_test=key.is_test
         )
 
     async def Reserve(self, request: auth_pb2.ReserveRequest, context: Any) -> auth_pb2.ReserveResponse:
@@ -101,13 +100,16 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def Commit(self, request: auth_pb2.CommitRequest, context: Any) -> auth_pb2.CommitResponse:
         account_id, owner = _split(request.reservation_id)
-        charged = await self._store.commit(account_id, owner, request.request_id)
-        self._metrics.charged.inc(charged)
+        request_id = checked_id("request_id", request.request_id)
+        charged = await self._store.commit(account_id, owner, request_id)
+        self._metrics.commits.labels("charged" if charged else "free").inc()
         return auth_pb2.CommitResponse(charged_credits_milli=charged)
 
     async def Release(self, request: auth_pb2.ReleaseRequest, context: Any) -> auth_pb2.ReleaseResponse:
         account_id, owner = _split(request.reservation_id)
-        released = await self._store.release(account_id, owner, request.request_id)
+        request_id = checked_id("request_id", request.request_id)
+        released = await self._store.release(account_id, owner, request_id)
+        self._metrics.releases.labels("given_back" if released else "nothing").inc()
         return auth_pb2.ReleaseResponse(released_credits_milli=released)
 
     async def GetAccount(
@@ -141,8 +143,10 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         )
 
     def _checked_reservation(self, request: auth_pb2.ReserveRequest) -> Reservation:
-        if not request.prices or any(price.credits_milli < 0 for price in request.prices):
-            raise InvalidField("prices", "Give at least one price, each 0 or more.")
+        if not 1 <= len(request.prices) <= MAX_PRICES:
+            raise InvalidField("prices", f"Give 1 to {MAX_PRICES} prices.")
+        if not all(0 <= price.credits_milli <= MAX_PRICE_MILLI for price in request.prices):
+            raise InvalidField("prices", "Give prices of 0 to 10^15 thousandths of a credit.")
         if not 1 <= request.megapixels <= 50:
             raise InvalidField("megapixels", "Give the input's megapixels, rounded up, 1 to 50.")
         if len(request.fingerprint) > MAX_ID_LENGTH:

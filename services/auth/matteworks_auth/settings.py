@@ -37,6 +37,11 @@ class AuthSettings(ServiceSettings):
     record_ttl_s: float = Field(
         86_400.0, ge=3600, description="Seconds for which a settled request id is remembered."
     )
+    max_records: int = Field(
+        100_000,
+        ge=1000,
+        description="Settled request ids remembered of one account; beyond, the oldest are forgotten early.",
+    )
     sweep_interval_s: float = Field(
         5.0, gt=0, description="Seconds between two sweeps for overdue reservations."
     )

@@ -1,31 +1,38 @@
 """What the auth service needs of a store, and the words for it.
 
 Two implementations pass the same tests: `store_valkey` for production, `store_memory` for one process.
-Every method may raise Unavailable(STORE_UNAVAILABLE); then nothing was changed that a retry with the
-same request id would not find again.
+Every method may raise Unavailable(STORE_UNAVAILABLE). Then it is not known whether the change was made;
+all changes of money are idempotent on their request id, so repeating the call is safe and tells.
+
+Rules that both follow:
+- A request is open until it is committed, released, or overdue. Open requests are what an account's
+  concurrency counts. Any step on an account first gives back what is overdue (at most 100 at once).
+- Only what was admitted is remembered: a refused request may come again under the same id.
+- An equal upload (same account, fingerprint, prices and megapixels, within the window, not given back)
+  becomes another member of the first one's charge. The first commit of any member is charged; credits
+  go back when every member has been released. A repeat takes no rate and no quota, but counts as open.
+- A released request keeps its units of the rate limit: it was work.
+- Settled requests are remembered for `record_ttl_us`, and at most `max_settled` of an account.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_auth.keys import KeyRecord
 from matteworks_auth.plans import Plan
 from matteworks_auth.quota import Price
-from matteworks_common.errors import Unavailable
 
 BALANCES = ("subscription", "payg", "enterprise")
+# Sums of an account stay below this, so that the scripts' doubles are exact.
+EXACT_LIMIT_MILLI = 2**53
+MAX_OVERDUE_AT_ONCE = 100
+CONCURRENCY_RETRY_US = 1_000_000
+DEFAULT_MAX_SETTLED = 100_000
 
-
-def store_unavailable() -> Unavailable:
-    """The one error of a store that does not answer."""
-    return Unavailable(
-        "The accounts cannot be read right now; nothing was charged.",
-        reason=reasons.ERROR_REASON_STORE_UNAVAILABLE,
-    )
+KeyEnd = Literal["expire", "revoke"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is held. `expires_us` in Unix microseconds."""
+    """What is held. `owner_request_id`: the request whose charge it is or shares."""
 
     owner_request_id: str
     credits_milli: int
@@ -106,36 +113,45 @@ class AccountStore(Protocol):
         """Make an account with the plan's starting credits as subscription. Raises Conflict."""
 
     async def get_account(self, account_id: str) -> AccountRecord:
-        """Balances and limits now, overdue reservations given back first. Raises NotFound."""
+        """Balances and limits now. Raises NotFound."""
 
     async def set_plan(self, account_id: str, plan: Plan) -> AccountRecord:
-        """Move to another plan. Raises NotFound."""
+        """Move to another plan, its keys too. Raises NotFound."""
 
     async def grant(
         self, request_id: str, account_id: str, balance: str, credits_milli: int
     ) -> AccountRecord:
-        """Add credits to one of BALANCES, once for a request id. Raises NotFound."""
+        """Add credits to one of BALANCES, once for a request id.
+
+        Raises NotFound; Conflict for an id that granted something else; InvalidField when the sum of all
+        grants would reach EXACT_LIMIT_MILLI.
+        """
 
     async def list_accounts(self) -> list[str]:
         """Ids of all accounts, sorted."""
 
-    async def put_key(self, record: KeyRecord) -> None:
-        """Write or overwrite a key's record. Raises NotFound for an unknown account."""
+    async def put_key(self, record: KeyRecord) -> KeyRecord:
+        """Write a new key, with its account's plan. Raises NotFound for an unknown account."""
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
-        """A key's record."""
+        """A key's record, ended or not."""
+
+    async def end_key(self, key_id: str, how: KeyEnd, at_us: int) -> KeyRecord:
+        """Let a key expire at a time, or revoke it. The earlier end stays. Raises NotFound."""
 
     async def list_keys(self, account_id: str) -> list[KeyRecord]:
         """Keys of an account, oldest first. Raises NotFound."""
 
     async def reserve(self, reservation: Reservation) -> Held:
-        """Check rate, quota, concurrency, balance and hold the credits; nothing changes on refusal
-        but the counter of refusals. Raises LimitExceeded, FailedPrecondition, Conflict, NotFound.
+        """Check rate limit, quota, concurrency and balance, in this order, and hold the credits.
+
+        A refusal changes nothing but the counter of refusals. Raises LimitExceeded, FailedPrecondition,
+        Conflict, NotFound.
         """
 
     async def commit(self, account_id: str, owner_request_id: str, request_id: str) -> int:
-        """Charge; returns thousandths of a credit that this request is charged with.
-        Raises NotFound, FailedPrecondition.
+        """Charge; returns the thousandths of a credit that this request is charged with: 0 when an equal
+        request has paid already. Raises NotFound, FailedPrecondition.
         """
 
     async def release(self, account_id: str, owner_request_id: str, request_id: str) -> int:

@@ -31,7 +31,12 @@ class Sweeper:
             try:
                 count = await self._store.release_overdue()
             except Unavailable:
-                log.warning("sweep_failed")
+                self._metrics.sweep_failures.inc()
+                continue
+            except Exception:
+                # A bug must not end the sweeping: what is held would stay held.
+                self._metrics.sweep_failures.inc()
+                log.exception("sweep_failed")
                 continue
             if count:
                 self._metrics.overdue.inc(count)

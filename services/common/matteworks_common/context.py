@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 REQUEST_ID_KEY = "x-request-id"
+# Marks a call that only asks whether the service is there; it is answered as any other and logged at debug.
+PROBE_KEY = "x-matteworks-probe"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -18,6 +20,7 @@ class CallContext:
 
     request_id: str
     deadline_s: float | None
+    is_probe: bool = False
 
     def remaining_s(self) -> float | None:
         """Seconds left, 0 or less when the deadline has passed; None without a deadline."""

@@ -64,8 +64,9 @@ class HealthMonitor:
         await self._set(not problems)
 
     async def run(self) -> None:
-        """Poll until cancelled."""
-        while True:
+        """Poll until cancelled or drained."""
+        # A check may swallow the cancellation, as asyncio.wait_for can; draining still ends the loop.
+        while not self._is_draining:
             await self.poll()
             await asyncio.sleep(self._interval_s)
 

@@ -15,7 +15,7 @@ import grpc
 import structlog
 from opentelemetry import trace
 
-from matteworks_common.context import REQUEST_ID_KEY, CallContext, accept_request_id, current_call
+from matteworks_common.context import PROBE_KEY, REQUEST_ID_KEY, CallContext, accept_request_id, current_call
 from matteworks_common.errors import (
     STATUS_DETAILS_KEY,
     DeadlineExceeded,
@@ -70,6 +70,7 @@ class ContextInterceptor(UnaryInterceptor):
         call = CallContext(
             request_id=accept_request_id(getattr(request, "request_id", "") or metadata.get(REQUEST_ID_KEY)),
             deadline_s=None if remaining_s is None else time.monotonic() + remaining_s,
+            is_probe=PROBE_KEY in metadata,
         )
         token = current_call.set(call)
         try:
@@ -82,7 +83,7 @@ class ContextInterceptor(UnaryInterceptor):
 
 
 class TelemetryInterceptor(UnaryInterceptor):
-    """Counts, times and logs every call by its final status. Health checks log at debug."""
+    """Counts, times and logs every call by its final status. Health checks and probes log at debug."""
 
     name = "telemetry"
 
@@ -108,7 +109,7 @@ class TelemetryInterceptor(UnaryInterceptor):
             self._metrics.in_flight.dec()
             self._metrics.calls.labels(short, outcome.name).inc()
             self._metrics.duration.labels(short).observe(duration_s)
-            write = log.debug if method.startswith("/grpc.") else log.info
+            write = log.debug if method.startswith("/grpc.") or _is_probe() else log.info
             write("rpc", method=method, code=outcome.name, duration_s=round(duration_s, 6))
 
 
@@ -133,7 +134,8 @@ class ErrorInterceptor(UnaryInterceptor):
         try:
             return await proceed(request, context)
         except MatteworksError as error:
-            log.info(
+            write = log.debug if _is_probe() else log.info
+            write(
                 "call_refused",
                 method=method,
                 reason=error.reason_name,
@@ -152,6 +154,11 @@ class ErrorInterceptor(UnaryInterceptor):
 def server_interceptors(metrics: RpcMetrics) -> Sequence[UnaryInterceptor]:
     """All of them, outermost first."""
     return (ContextInterceptor(), TelemetryInterceptor(metrics), DeadlineInterceptor(), ErrorInterceptor())
+
+
+def _is_probe() -> bool:
+    call = current_call.get()
+    return call is not None and call.is_probe
 
 
 async def _abort(context: Any, error: MatteworksError) -> None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import grpc
+
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks_auth.app import build
 from matteworks_auth.settings import AuthSettings
@@ -22,6 +24,7 @@ class Auth:
 
     auth: auth_pb2_grpc.AuthServiceAsyncStub
     admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
+    channel: grpc.aio.Channel
 
     async def make_account(self, plan: str = "development", account_id: str = "a") -> None:
         request = auth_pb2.CreateAccountRequest(account_id=account_id, plan=plan)
@@ -34,14 +37,37 @@ class Auth:
     async def authenticate(self, api_key: str) -> auth_pb2.AuthenticateResponse:
         return await call(self.auth.Authenticate, auth_pb2.AuthenticateRequest(api_key=api_key), timeout_s=5)
 
-    async def reserve(self, request_id: str, *, credits_milli: int = 1000) -> auth_pb2.ReserveResponse:
+    async def reserve(
+        self, request_id: str, *, credits_milli: int = 1000, megapixels: int = 1, fingerprint: str = ""
+    ) -> auth_pb2.ReserveResponse:
         request = auth_pb2.ReserveRequest(
             request_id=request_id,
             account_id="a",
             prices=[auth_pb2.Price(credits_milli=credits_milli)],
-            megapixels=1,
+            megapixels=megapixels,
+            fingerprint=fingerprint,
         )
         return await call(self.auth.Reserve, request, timeout_s=5)
+
+    async def commit(self, reservation_id: str, request_id: str) -> int:
+        request = auth_pb2.CommitRequest(reservation_id=reservation_id, request_id=request_id)
+        return (await call(self.auth.Commit, request, timeout_s=5)).charged_credits_milli
+
+    async def release(self, reservation_id: str, request_id: str) -> int:
+        request = auth_pb2.ReleaseRequest(reservation_id=reservation_id, request_id=request_id)
+        return (await call(self.auth.Release, request, timeout_s=5)).released_credits_milli
+
+    async def account(self) -> auth_pb2.GetAccountResponse:
+        return await call(self.auth.GetAccount, auth_pb2.GetAccountRequest(account_id="a"), timeout_s=5)
+
+    async def grant(self, request_id: str, credits_milli: int) -> auth_pb2.Account:
+        request = auth_pb2.GrantCreditsRequest(
+            request_id=request_id,
+            account_id="a",
+            balance=auth_pb2.BALANCE_PAYG,
+            credits_milli=credits_milli,
+        )
+        return (await call(self.admin.GrantCredits, request, timeout_s=5, metadata=ADMIN)).account
 
 
 def settings_for(store_url: str) -> AuthSettings:
@@ -52,6 +78,7 @@ def settings_for(store_url: str) -> AuthSettings:
             "admin_token": "admin-token-of-the-tests",
             "drain_delay_s": 0,
             "store_timeout_s": 0.5,
+            "health_interval_s": 0.05,
         }
     )
 
@@ -60,4 +87,6 @@ def settings_for(store_url: str) -> AuthSettings:
 async def serving(store_url: str = "memory:", clock: ManualClock | None = None) -> AsyncIterator[Auth]:
     settings = settings_for(store_url)
     async with channel_to(await build(settings, clock), settings) as channel:
-        yield Auth(auth_pb2_grpc.AuthServiceStub(channel), auth_pb2_grpc.KeyAdminServiceStub(channel))
+        yield Auth(
+            auth_pb2_grpc.AuthServiceStub(channel), auth_pb2_grpc.KeyAdminServiceStub(channel), channel
+        )

@@ -34,5 +34,5 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError) as caught:
         load_plans(path)
-    for part in ("'a'", "at least 50", "'b'", "concurrent_requests", "'x' names no plan"):
+    for part in ("'a'", "from 50 to", "'b'", "concurrent_requests", "'x' names no plan"):
         assert part in str(caught.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_auth.quota import WINDOW_US, Price, pay, weigh
+from matteworks_auth.quota import MAX_LIMIT, WINDOW_US, Price, pay, weigh
 
 NOW_US = 1_800_000_000_000_000
 
@@ -27,8 +27,34 @@ def test_waiting_as_told_is_enough() -> None:
     assert not weigh(full, NOW_US + refused.retry_after_us - 1, 500, 25).is_allowed
 
 
-def test_a_limit_of_zero_lets_everything_pass() -> None:
-    assert weigh(0, NOW_US, 0, 50).is_allowed
+@given(limit=st.integers(50, 5000))
+def test_a_minute_holds_as_many_single_megapixels_as_the_limit_says(limit: int) -> None:
+    """Also where 60 s do not divide by the limit."""
+    tat_us = 0
+    for _ in range(limit):
+        decision = weigh(tat_us, NOW_US, limit, 1)
+        assert decision.is_allowed
+        tat_us = decision.tat_us
+    assert not weigh(tat_us, NOW_US, limit, 1).is_allowed
+
+
+@given(limit=st.integers(50, MAX_LIMIT), ahead_us=st.integers(0, WINDOW_US), weight=st.integers(1, 50))
+def test_what_is_reported_as_remaining_passes(limit: int, ahead_us: int, weight: int) -> None:
+    looked = weigh(NOW_US + ahead_us, NOW_US, limit, 0)
+    assert looked.is_allowed
+    if weight <= looked.remaining:
+        assert weigh(NOW_US + ahead_us, NOW_US, limit, weight).is_allowed
+
+
+def test_looking_changes_nothing() -> None:
+    first = weigh(NOW_US + 5, NOW_US, 500, 0)
+    assert (first.tat_us, first.retry_after_us) == (NOW_US + 5, 0)
+
+
+def test_a_price_of_nothing_takes_no_free_call() -> None:
+    payment = pay([Price(0, True)], dict.fromkeys(("subscription", "payg", "enterprise"), 0), 1)
+    assert payment is not None
+    assert (payment.is_free_call, payment.credits_milli) == (False, 0)
 
 
 @given(

@@ -1,125 +1,121 @@
--- Check rate, quota, concurrency and balance, in this order, and hold the credits.
--- ARGV: 1 now or 0, 2 request id, 3 key id, 4 prices (JSON: [[credits_milli, is_free_call_eligible]]),
--- 5 megapixels, 6 fingerprint, 7 time to live, 8 plans (JSON by name), 9 repeat window, 10 record time
--- to live; times in microseconds, the last in seconds.
--- Returns JSON: {kind, ...}; kind is held, reused, missing, rate, quota, concurrency or credits.
-local now = now_from(ARGV[1])
-local request_id, key_id = ARGV[2], ARGV[3]
-local prices, megapixels, fingerprint = cjson.decode(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local time_to_live, plans = tonumber(ARGV[7]), cjson.decode(ARGV[8])
-local repeat_window, record_ttl_s = tonumber(ARGV[9]), tonumber(ARGV[10])
+-- Check rate limit, quota, concurrency and balance, in this order, and hold the credits.
+--
+-- ARGV, after the common ones: 4 request id; 5 shape (digest of what may not change in a repeat);
+-- 6 megapixels; 7 fingerprint; 8 time to live; 9 window for equal uploads; 10 the plan that the caller
+-- expects, and its 11 megapixels a minute, 12 concurrent requests, 13 requests a day, 14 requests a month
+-- (0: unlimited), 15 free calls a month; then two for each price: thousandths of a credit, 1 when a free
+-- call may pay it.
+--
+-- Returns {'held', owner, credits, price index, limit, now, tat, expires, is repeat}, {'missing'},
+-- {'reused'}, {'plan', actual plan}, or a refusal {kind, microseconds to wait, limit, now, tat, detail}.
+local id, shape, megapixels, fingerprint = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local expires, window_us = NOW + tonumber(ARGV[8]), tonumber(ARGV[9])
+local limit, max_concurrent = tonumber(ARGV[11]), tonumber(ARGV[12])
+local max_a_day, max_a_month, free_a_month = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
-local plan_name = redis.call('HGET', account_key, 'plan')
-if not plan_name then return cjson.encode({kind = 'missing'}) end
-local plan = plans[plan_name]
-expire(now)
-roll_month(now)
-
-local limit = plan.megapixels_per_minute
-local tat = number_in(account_key, 'tat')
-local function rate_fields(at, remaining)
-  return int(limit), int(remaining), int(at)
+local function answer(record)
+  local owner = record.owner == '' and record.id or record.owner
+  return {'held', owner, record.credits, record.price_index, record.limit, record.made, record.tat,
+    record.expires, record.owner == '' and 0 or 1}
 end
 
-local function held(key, owner, is_repeat, at, remaining)
-  local l, r, reset = rate_fields(at, remaining)
-  return cjson.encode({
-    kind = 'held', owner = owner, amount = redis.call('HGET', key, 'amount'),
-    price_index = redis.call('HGET', key, 'price_index'), limit = l, remaining = r, reset = reset,
-    expires = redis.call('HGET', key, 'expires'), is_repeat = is_repeat,
-  })
+release_overdue()
+
+local earlier = load(id)
+if earlier then
+  if earlier.shape ~= shape then return {'reused'} end
+  return answer(earlier)
 end
 
--- The same request again: the first answer.
-local shape = ARGV[4] .. '|' .. ARGV[5] .. '|' .. ARGV[6]
-local owner = redis.call('GET', KEYS[1] .. ':owner:' .. request_id)
-if owner then
-  local key = reservation_key(owner)
-  if redis.call('HGET', key, 'shape') ~= shape then return cjson.encode({kind = 'reused'}) end
-  return held(key, owner, owner ~= request_id, number_in(key, 'tat'), number_in(key, 'remaining'))
+local stored = redis.call('HMGET', ACCOUNT, 'plan', 'tat', 'day', 'day_requests', 'month',
+  'month_requests', 'month_free_calls', 'subscription', 'payg', 'enterprise')
+if not stored[1] then return {'missing'} end
+if stored[1] ~= ARGV[10] then return {'plan', stored[1]} end
+
+local tat = math.max(tonumber(stored[2]), NOW)
+local day_requests, month_requests, month_free_calls = 0, 0, 0
+if tonumber(stored[3]) == DAY then day_requests = tonumber(stored[4]) end
+if tonumber(stored[5]) == MONTH then
+  month_requests, month_free_calls = tonumber(stored[6]), tonumber(stored[7])
 end
 
-local _, looked_at, looked_remaining = weigh(tat, now, limit, 0)
+local function refuse(kind, wait_us, detail)
+  count('refused', 1)
+  return {kind, wait_us, limit, NOW, tat, detail or ''}
+end
 
--- An equal upload of the same account: it joins the first one's reservation.
-local fingerprint_key = KEYS[1] .. ':fingerprint:' .. fingerprint
-if fingerprint ~= '' then
-  local first = redis.call('HMGET', fingerprint_key, 'owner', 'until')
-  if first[1] and now < tonumber(first[2]) then
-    local key = reservation_key(first[1])
-    local state = redis.call('HGET', key, 'state')
-    if state and state ~= 'released' then
-      local expires = math.max(number_in(key, 'expires'), now + time_to_live)
-      redis.call('HSET', key, 'expires', int(expires), 'member:' .. request_id, 'open')
-      if state == 'held' then redis.call('ZADD', open_key, int(expires), first[1]) end
-      redis.call('SET', KEYS[1] .. ':owner:' .. request_id, first[1], 'EX', record_ttl_s)
-      return held(key, first[1], true, looked_at, looked_remaining)
-    end
+local function is_crowded()
+  return max_concurrent > 0 and redis.call('ZCARD', OPEN) >= max_concurrent
+end
+
+-- What stood here is forgotten by the caller's time, maybe not yet by the server's.
+local function save(record, ...)
+  local key = record_key(id)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'state', 'open', 'owner', record.owner, 'shape', shape,
+    'credits', int(record.credits), 'price_index', record.price_index, 'megapixels', megapixels,
+    'limit', int(limit), 'tat', int(record.tat), 'made', int(NOW), 'expires', int(expires), ...)
+  redis.call('ZADD', OPEN, int(expires), id)
+  record.id, record.limit, record.made, record.expires = id, limit, NOW, expires
+  return answer(record)
+end
+
+-- An equal upload of the same account shares the charge of the first, and costs no rate and no quota.
+local equal_key = KEYS[1] .. ':equal:' .. fingerprint
+if fingerprint ~= '' and window_us > 0 then
+  local first = redis.call('GET', equal_key)
+  local owner = first and load(first)
+  if owner and owner.charge ~= 'returned' and owner.shape == shape and NOW < owner.made + window_us then
+    if is_crowded() then return refuse('concurrency', 1000000) end
+    redis.call('HINCRBY', record_key(owner.id), 'open_members', 1)
+    redis.call('HSET', record_key(owner.id), 'forget', 0)
+    redis.call('PERSIST', record_key(owner.id))
+    local credits = owner.charge == 'held' and owner.credits or 0
+    return save({owner = owner.id, credits = credits, price_index = owner.price_index, tat = tat})
   end
 end
 
-local function refuse(kind, retry_after)
-  count(now, {refused = 1})
-  local l, r, reset = rate_fields(looked_at, looked_remaining)
-  return cjson.encode({kind = kind, retry_after = int(retry_after), limit = l, remaining = r, reset = reset})
+local cost_us = math.floor(megapixels * WINDOW_US / limit)
+local new_tat = tat + cost_us
+if new_tat - NOW > WINDOW_US then return refuse('rate', new_tat - NOW - WINDOW_US) end
+if max_a_day > 0 and day_requests >= max_a_day then
+  return refuse('quota', (DAY + 1) * DAY_US - NOW, 'requests_per_day')
 end
+if max_a_month > 0 and month_requests >= max_a_month then
+  return refuse('quota', first_day_of(MONTH + 1) * DAY_US - NOW, 'requests_per_month')
+end
+if is_crowded() then return refuse('concurrency', 1000000) end
 
-local allowed, new_tat, remaining, retry_after = weigh(tat, now, limit, megapixels)
-if not allowed then return refuse('rate', retry_after) end
-local open_count = redis.call('ZCARD', open_key)
-if plan.requests_per_day > 0 and number_in(usage_key(now), 'committed') + open_count >= plan.requests_per_day then
-  return refuse('quota', DAY_US - now % DAY_US)
-end
-if plan.requests_per_month > 0 and number_in(account_key, 'month_requests') >= plan.requests_per_month then
-  return refuse('quota', until_next_month_us(now))
-end
-if plan.concurrent_requests > 0 and open_count >= plan.concurrent_requests then
-  return refuse('concurrency', 1000000)
-end
-
-local free_calls = plan.free_calls_per_month - number_in(account_key, 'month_free_calls')
 local balances, available = {}, 0
-for _, name in ipairs(SPENDING_ORDER) do
-  balances[name] = number_in(account_key, name)
+for i, name in ipairs(BALANCES) do
+  balances[name] = tonumber(stored[7 + i])
   available = available + balances[name]
 end
-local chosen, amount, is_free_call, parts = nil, 0, 0, {}
-for index, price in ipairs(prices) do
-  if price[2] and free_calls > 0 and price[1] > 0 then
-    chosen, is_free_call = index - 1, 1
-    break
-  end
-  if price[1] <= available then
-    chosen, amount = index - 1, price[1]
-    local rest = amount
-    for _, name in ipairs(SPENDING_ORDER) do
-      local part = math.min(rest, balances[name])
-      if part > 0 then parts[name] = part end
-      rest = rest - part
-    end
+local price_index, credits, is_free_call
+for i = 16, #ARGV, 2 do
+  local price = tonumber(ARGV[i])
+  local takes_free_call = price > 0 and ARGV[i + 1] == '1' and month_free_calls < free_a_month
+  if takes_free_call or price <= available then
+    price_index, is_free_call = (i - 16) / 2, takes_free_call and 1 or 0
+    credits = takes_free_call and 0 or price
     break
   end
 end
-if not chosen then return refuse('credits', 0) end
+if not price_index then return refuse('credits', 0, int(available)) end
 
-for name, part in pairs(parts) do redis.call('HINCRBY', account_key, name, int(-part)) end
-redis.call('HINCRBY', account_key, 'held', int(amount))
-redis.call('HINCRBY', account_key, 'month_requests', 1)
-redis.call('HINCRBY', account_key, 'month_free_calls', is_free_call)
-redis.call('HSET', account_key, 'tat', int(new_tat))
-
-local key = reservation_key(request_id)
-local expires = now + time_to_live
-redis.call('HSET', key,
-  'state', 'held', 'amount', int(amount), 'price_index', int(chosen), 'is_free_call', is_free_call,
-  'megapixels', int(megapixels), 'key_id', key_id, 'shape', shape, 'expires', int(expires),
-  'tat', int(new_tat), 'remaining', int(remaining), 'member:' .. request_id, 'open')
-for name, part in pairs(parts) do redis.call('HSET', key, 'part_' .. name, int(part)) end
-redis.call('EXPIRE', key, record_ttl_s)
-redis.call('ZADD', open_key, int(expires), request_id)
-redis.call('SET', KEYS[1] .. ':owner:' .. request_id, request_id, 'EX', record_ttl_s)
-if fingerprint ~= '' then
-  redis.call('HSET', fingerprint_key, 'owner', request_id, 'until', int(now + repeat_window))
-  redis.call('PEXPIRE', fingerprint_key, int(math.max(1, math.floor(repeat_window / 1000) * 2)))
+local parts, rest = {}, credits
+for _, name in ipairs(BALANCES) do
+  parts[name] = math.min(rest, balances[name])
+  rest = rest - parts[name]
+  if parts[name] > 0 then redis.call('HINCRBY', ACCOUNT, name, int(-parts[name])) end
 end
-return held(key, request_id, false, new_tat, remaining)
+if credits > 0 then redis.call('HINCRBY', ACCOUNT, 'held', int(credits)) end
+redis.call('HSET', ACCOUNT, 'tat', int(new_tat), 'day', int(DAY), 'day_requests', int(day_requests + 1),
+  'month', int(MONTH), 'month_requests', int(month_requests + 1),
+  'month_free_calls', int(month_free_calls + is_free_call))
+if fingerprint ~= '' and window_us > 0 then
+  redis.call('SET', equal_key, id, 'PX', int(math.ceil(window_us / 1000)))
+end
+return save({owner = '', credits = credits, price_index = price_index, tat = new_tat},
+  'charge', 'held', 'open_members', 1, 'is_free_call', is_free_call, 'day', int(DAY), 'month', int(MONTH),
+  'subscription', int(parts.subscription), 'payg', int(parts.payg), 'enterprise', int(parts.enterprise))

@@ -1,0 +1,77 @@
+"""How the Valkey store talks: bounded in connections and in time, and failing in one way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,
+    TryAgainError,
+)
+
+from matteworks_auth.refusals import store_unavailable
+
+MAX_CONNECTIONS = 32
+
+# What a later attempt may find mended. Other answers of the server are bugs of ours and stay visible.
+_PASSING = (
+    ConnectionError,
+    TimeoutError,
+    OSError,
+    ReadOnlyError,
+    MasterDownError,
+    OutOfMemoryError,
+    ClusterDownError,
+    TryAgainError,
+)
+
+log = structlog.get_logger()
+
+
+def open_valkey(url: str, timeout_s: float) -> Redis:
+    """A pooled client for `url` (redis://HOST:PORT/DB). Nothing is sent yet.
+
+    A broken connection is replaced and the command sent once more: after a restart of the server every
+    pooled connection is dead. The server may then see a command twice, so each of ours is either a read
+    or idempotent. A timeout is never retried here: the caller decides whether it still has time.
+
+    Reads and writes have no time limit of their own: `answering` bounds them. The library's limit on
+    writes costs a task for each command, and on Python 3.11 it may swallow a cancellation
+    (python/cpython#86296), after which a shutdown would wait forever.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout_s,
+        decode_responses=True,
+        socket_timeout=None,
+        socket_connect_timeout=timeout_s,
+        protocol=2,
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
+    )
+    return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def answering(timeout_s: float) -> AsyncIterator[None]:
+    """Bound the block to `timeout_s`, a wait for a connection and a retry included.
+
+    Raises Unavailable(STORE_UNAVAILABLE) when the server is away; its own words stay in the log.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except _PASSING as error:
+        log.warning("store_unavailable", error=type(error).__name__)
+        raise store_unavailable() from error
