@@ -7,7 +7,7 @@ import grpc
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
-from matteworks_common.channels import call
+from matteworks_common.channels import call, probe
 from matteworks_common.errors import Unauthenticated
 from matteworks_common.key_format import format_key
 
@@ -50,8 +50,9 @@ class AuthClient:
 
     async def check(self) -> None:
         """Raise unless auth and its store answer."""
+        request = auth_pb2.AuthenticateRequest(api_key=_NOBODYS_KEY)
         try:
-            await self.authenticate(_NOBODYS_KEY)
+            await probe(self._stub.Authenticate, request, timeout_s=self._timeout_s)
         except Unauthenticated as error:
             if error.reason != reasons.ERROR_REASON_KEY_INVALID:
                 raise
@@ -72,4 +73,4 @@ class CompositorClient:
 
     async def check(self) -> None:
         """Raise unless the compositor answers."""
-        await call(self._stub.Inspect, compositor_pb2.InspectRequest(image=_SMALLEST_PNG), timeout_s=2)
+        await probe(self._stub.Inspect, compositor_pb2.InspectRequest(image=_SMALLEST_PNG), timeout_s=2)

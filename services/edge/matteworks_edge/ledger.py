@@ -65,7 +65,7 @@ class Ledger:
             yield hold
         finally:
             if hold is None or not hold.is_committed:
-                self._spawn(self._release(reserving, request.request_id))
+                self._spawn(self._release(reserving, request))
 
     async def settle(self) -> None:
         """Wait for every commit and release under way."""
@@ -79,23 +79,32 @@ class Ledger:
         response = await asyncio.shield(committing)
         return response.charged_credits_milli
 
-    async def _release(self, reserving: asyncio.Task[auth_pb2.ReserveResponse], request_id: str) -> None:
+    async def _release(
+        self, reserving: asyncio.Task[auth_pb2.ReserveResponse], request: auth_pb2.ReserveRequest
+    ) -> None:
         try:
-            reservation = await reserving
-        except MatteworksError as error:
-            # A refusal held nothing. When the answer was lost, the reservation may exist under our id.
-            if not isinstance(error, DeadlineExceeded | Unavailable):
+            reservation = await self._learn(reserving, request)
+            if reservation is None:
                 return
-            reservation_id = request_id
-        else:
             reservation_id = reservation.reservation_id
-        try:
-            await self._outlast(lambda: self._auth.release(reservation_id, request_id))
+            await self._outlast(lambda: self._auth.release(reservation_id, request.request_id))
         except MatteworksError as error:
             self._metrics.releases.labels("abandoned").inc()
-            log.warning("release_failed", reservation_id=reservation_id, reason=error.reason_name)
+            log.warning("release_failed", request_id=request.request_id, reason=error.reason_name)
         else:
             self._metrics.releases.labels("released").inc()
+
+    async def _learn(
+        self, reserving: asyncio.Task[auth_pb2.ReserveResponse], request: auth_pb2.ReserveRequest
+    ) -> auth_pb2.ReserveResponse | None:
+        """What was reserved; None when it was refused, so that nothing is held."""
+        try:
+            return await reserving
+        except (DeadlineExceeded, Unavailable):
+            # The answer was lost, not the reservation: the same request id gets the first answer.
+            return await self._outlast(lambda: self._auth.reserve(request))
+        except MatteworksError:
+            return None
 
     async def _outlast(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat `attempt`, which is idempotent, while auth is away; without the request's deadline."""
