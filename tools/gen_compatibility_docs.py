@@ -41,7 +41,8 @@ The lines marked **I** are choices. These stand out:
 - URLs: http and https, 3 redirects, 10 s, 22 MB; private and link-local addresses are refused, and the answer
   does not tell a refused address from one that does not answer.
 - `type_level=none` in JSON mode gives the same document; only the header `X-Type` is left out.
-- Unknown values of `type` and `type_level` are tolerated; those of `shadow_type` and `shadow_opacity` are refused.
+- Unknown values of `type` and `type_level` are tolerated; those of `shadow_type` and `shadow_opacity` are
+  refused.
 - Equal uploads of one account within 30 seconds are charged once: a client that gives up waiting and sends
   again does not pay twice. The repeat says `X-Repeated-Request: true` and `X-Credits-Charged: 0`.
 - The rate limit refills steadily (GCRA) where the vendor's window was fixed; limit and weights are the same.
