@@ -21,7 +21,8 @@ from matteworks.inference.v1 import inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
-from matteworks_inference.batching import BatchLimits, BatchQueue
+from matteworks_inference.batch_terms import BatchLimits
+from matteworks_inference.batching import BatchQueue
 from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable, OnnxRuntimeEngine
 from matteworks_inference.graph import GraphError
 from matteworks_inference.graph_store import GraphStore
@@ -36,9 +37,10 @@ from matteworks_inference.models.registry import (
 )
 from matteworks_inference.picture import prepare_decoder
 from matteworks_inference.processor_count import usable_processor_count
-from matteworks_inference.segmentation import LoadedModels, Segmenter, SingleNetwork
+from matteworks_inference.segmentation import LoadedModels, Segmenter
 from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
+from matteworks_inference.subject_networks import SubjectNetworks
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
 # Items of one key cost the same here, so counting them is enough.
@@ -124,7 +126,11 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         raise SettingsError(str(error)) from error
     queue.start()
     models = LoadedModels(given.registry, [entry for entry, _ in chosen])
-    segmenter = Segmenter(models, queue, SingleNetwork(), None, workers)
+    networks: SubjectNetworks | None = None
+    if settings.detects_subject:
+        networks = await loop.run_in_executor(workers, SubjectNetworks)
+        opened.callback(networks.close)
+    segmenter = Segmenter(models, queue, networks, workers)
     servicer = InferenceServicer(
         segmenter,
         engine,
@@ -168,12 +174,12 @@ def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple
         elif settings.model_names:
             raise SettingsError(
                 f"The weights of {name} are not in {directory.resolve()}. "
-                f"Get them with: matteworks models pull {name} --directory {directory}"
+                f"Get them with: matteworks models pull {name} --models-dir {directory}"
             )
     if not chosen:
         raise SettingsError(
             f"There are no weights in {directory.resolve()}. "
-            f"Get them with: matteworks models pull --directory {directory}"
+            f"Get them with: matteworks models pull --models-dir {directory}"
         )
     return chosen
 

@@ -17,13 +17,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
 from matteworks_common.errors import DeadlineExceeded, LimitExceeded, MatteworksError, Unavailable
+from matteworks_inference.batch_terms import BatchLimits, BatchRunner, DeviceLost, Outcome, QueueObserver
 
 # How fast the remembered time per item follows what is measured: a share of each new batch.
 _FOLLOWING: Final = 0.2
@@ -32,66 +33,6 @@ log = structlog.get_logger()
 KeyT = TypeVar("KeyT", bound=Hashable)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-_RunKeyT = TypeVar("_RunKeyT", bound=Hashable, contravariant=True)
-_RunItemT = TypeVar("_RunItemT", contravariant=True)
-_RunResultT = TypeVar("_RunResultT", covariant=True)
-
-
-class DeviceLost(Exception):
-    """The device is beyond use in this process. Nothing that it answers from now on may be believed."""
-
-
-class BatchRunner(Protocol[_RunKeyT, _RunItemT, _RunResultT]):
-    """Runs batches. `prepare` and `run` are called from two different threads, each from one at a time."""
-
-    def prepare(self, key: _RunKeyT, items: Sequence[_RunItemT]) -> Any:
-        """Lay the items out for the device; the next batch is prepared while another one runs."""
-
-    def run(self, prepared: Any) -> Sequence[_RunResultT]:
-        """One result for each item, in order. Raises DeviceLost when the process must end."""
-
-    def discard(self, prepared: Any) -> None:
-        """Take back what `prepare` laid out, because nobody waits for it any more."""
-
-
-class QueueObserver(Protocol):
-    """Where the queue reports what happens. Called on the event loop; must not raise."""
-
-    def depth_changed(self, item_count: int) -> None:
-        """So many items wait."""
-
-    def item_dropped(self, reason: str) -> None:
-        """An item ended without a run: full, late, waited, cancelled, expired, abandoned
-        (ended after its batch was prepared), closed or lost.
-        """
-
-    def batch_finished(self, item_count: int, run_s: float) -> None:
-        """The device ran a batch, failed or not."""
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """Bounds of the queue. The queue may be told a smaller `max_batch_items` for a key.
-
-    `max_queue_delay_s` holds a batch that is not full; 0 never waits. `max_wait_s` is the longest that
-    an item may wait for the device, whatever its deadline.
-    """
-
-    max_queued_items: int
-    max_batch_items: int
-    max_batch_cost: int
-    max_queue_delay_s: float
-    max_wait_s: float
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[ResultT]):
-    """A result and what it took: seconds waited, seconds on the device, items in the batch."""
-
-    result: ResultT
-    queue_s: float
-    run_s: float
-    batch_item_count: int
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnxruntime
 import structlog
 
-from matteworks_inference.batching import DeviceLost
+from matteworks_inference.batch_terms import DeviceLost
 from matteworks_inference.graph import MATTE, PIXELS
 from matteworks_inference.graph_store import GraphStore, StoredGraph
 from matteworks_inference.models.registry import ModelEntry
@@ -191,11 +191,11 @@ class OnnxRuntimeEngine:
 
     def _warm_input_sizes(self, entry: ModelEntry) -> Sequence[tuple[int, int]]:
         """A CUDA device searches its convolutions anew for every shape, so it must have seen them all. A
-        CPU has nothing to search: the largest has touched every weight and made room for the others.
+        CPU has nothing to search: one run has touched every weight.
         """
         if self._device == "cpu":
-            return [max(entry.input_sizes_px, key=lambda size: size[0] * size[1])]
-        return entry.input_sizes_px
+            return [min(entry.input_sizes_px, key=lambda size: size[0] * size[1])]
+        return sorted({*entry.input_sizes_px, *entry.fine_input_sizes_px})
 
     def _warm_sizes(self, entry: ModelEntry) -> list[int]:
         return sorted({self._padded(count) for count in range(1, self._most_items(entry) + 1)})

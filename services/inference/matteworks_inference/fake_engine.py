@@ -24,9 +24,9 @@ class FakeBatch:
 class FakeEngine:
     """Each matte is its picture's red channel, so every answer can be told apart from every other.
 
-    `gate`, when cleared, holds the device; `failures` are raised by the next runs, first in, first out.
-    `load_failure` is what loading raises. `runs` are the batches that ran, `discarded` those that were
-    taken back.
+    `gate`, when cleared, holds the device; each run takes `run_s` seconds; `failures` are raised by the
+    next runs, first in, first out; `load_failure` is what loading raises. `runs` are the batches that ran,
+    `discarded` those that were taken back.
     """
 
     label = "fake/none"
@@ -36,7 +36,9 @@ class FakeEngine:
         self.max_batch_items = max_batch_items
         self.gate = threading.Event()
         self.gate.set()
+        self._never = threading.Event()
         self.has_begun = threading.Event()
+        self.run_s = 0.0
         self.failures: list[Exception] = []
         self.runs: list[FakeBatch] = []
         self.discarded: list[FakeBatch] = []
@@ -59,6 +61,7 @@ class FakeEngine:
         self.runs.append(prepared)
         self.has_begun.set()
         self.gate.wait()
+        self._never.wait(self.run_s)
         if self.failures:
             raise self.failures.pop(0)
         return [np.ascontiguousarray(item[:, :, 0]) for item in prepared.items]

@@ -22,6 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 # Part of the key of every stored graph: raise it when what is built here changes.
 GRAPH_VERSION: Final = 2
 
+# A min-max scaled network answers 0.3 to 1 at its strongest point when there is a subject, and 0.002 when
+# there is none.
+FAINTEST_RANGE: Final = 0.25
+
 PIXELS: Final = "pixels"
 MATTE: Final = "matte"
 _BATCH: Final = "items"
@@ -64,11 +68,6 @@ class NetworkInterface:
 
 class GraphError(Exception):
     """The weights are not the network that the registry describes; the message says what differs."""
-
-# A min-max scaled network answers 0.3 to 1 at its strongest point when there is a subject, and 0.002 when
-# there is none.
-FAINTEST_RANGE: Final = 0.25
-
 
 
 def finish_matte_graph(

@@ -64,7 +64,7 @@ class GraphStore:
         network = finish_matte_graph(
             onnx.load(weights),
             entry.network,
-            entry.input_sizes_px[0] if len(entry.input_sizes_px) == 1 else None,
+            _only_size_px(entry),
             is_half=device == "cuda",
         )
         # Two processes may build the same graph at once: each has its own files until the rename.
@@ -88,7 +88,7 @@ class GraphStore:
             onnxruntime.__version__,
             sha256,
             entry.network,
-            entry.input_sizes_px,
+            _only_size_px(entry),
             device,
             fixed_items,
             platform.machine(),
@@ -115,6 +115,12 @@ class GraphStore:
         for other in stored.parent.glob(f"{prefix}-*.onnx"):
             if other != stored:
                 other.unlink(missing_ok=True)
+
+
+def _only_size_px(entry: ModelEntry) -> tuple[int, int] | None:
+    """The input size that the graph may rely on; None when there are several."""
+    sizes = {*entry.input_sizes_px, *entry.fine_input_sizes_px}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _processor_features() -> str:

@@ -36,6 +36,23 @@ class Picture:
     source_width_px: int
     source_height_px: int
 
+    def squeezed(self) -> Picture:
+        """At most 1024 px a side, each side for itself: no network here looks at more."""
+        height, width = self.pixels.shape[:2]
+        if max(width, height) <= LARGEST_SIDE_PX:
+            return self
+        pixels = self.resized(min(width, LARGEST_SIDE_PX), min(height, LARGEST_SIDE_PX))
+        return Picture(pixels, self.source_width_px, self.source_height_px)
+
+    def cropped(self, left: int, top: int, right: int, bottom: int) -> Picture:
+        """The part inside a box of pixels, `right` and `bottom` outside it."""
+        height, width = self.pixels.shape[:2]
+        return Picture(
+            np.ascontiguousarray(self.pixels[top:bottom, left:right]),
+            max(1, round((right - left) * self.source_width_px / width)),
+            max(1, round((bottom - top) * self.source_height_px / height)),
+        )
+
     def resized(self, width_px: int, height_px: int) -> PixelArray:
         """The whole picture in exactly that size; the picture's own pixels when they have it already."""
         height, width = self.pixels.shape[:2]

