@@ -23,7 +23,8 @@ from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
 from matteworks_inference.batch_terms import BatchLimits
 from matteworks_inference.batching import BatchQueue
-from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable, OnnxRuntimeEngine
+from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable
+from matteworks_inference.engine_choice import open_engine
 from matteworks_inference.graph import GraphError
 from matteworks_inference.graph_store import GraphStore
 from matteworks_inference.metrics import InferenceMetrics
@@ -83,12 +84,11 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     prepare_decoder(thread_count)
     registry = CollectorRegistry()
     metrics = InferenceMetrics(registry)
-    engine = given.engine or OnnxRuntimeEngine(
-        settings.device,
-        thread_count=thread_count,
-        max_batch_items=settings.batch_items,
-        graphs=GraphStore(settings.model_directory, Path(tempfile.gettempdir()) / "matteworks-graphs"),
-    )
+    graphs = GraphStore(settings.model_directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
+    try:
+        engine = given.engine or open_engine(settings, thread_count=thread_count, graphs=graphs)
+    except EngineUnavailable as error:
+        raise SettingsError(str(error)) from error
     opened.callback(engine.close)
     workers = ThreadPoolExecutor(max(2, thread_count), thread_name_prefix="worker")
     opened.callback(workers.shutdown)

@@ -47,16 +47,19 @@ class NetworkKey:
     height_px: int
 
 
+@dataclass(frozen=True)
+class EngineFacts:
+    """Runtime and device, for example `onnxruntime/cpu`, and why they were chosen, for people."""
+
+    label: str
+    reason: str
+
+
 class Engine(Protocol):
     """Runs the networks that it has loaded. `prepare` and `run` each have one calling thread."""
 
-    @property
-    def label(self) -> str:
-        """Runtime and device, for example `onnxruntime/cpu`."""
-
-    @property
-    def reason(self) -> str:
-        """Why this engine was chosen, for people."""
+    def facts_of(self, model: str) -> EngineFacts:
+        """What runs the loaded model of that name."""
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready: warmed up, so that the first request is as fast as the next. Blocks."""
@@ -72,6 +75,9 @@ class Engine(Protocol):
 
     def discard(self, prepared: Any) -> None:
         """Take back what will not be run."""
+
+    def unload(self, model: str) -> None:
+        """Forget a loaded model and give its memory back."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -115,17 +121,12 @@ class OnnxRuntimeEngine:
         # Slots go back from the device's thread and are taken by the preparing one.
         self._lock = threading.Lock()
 
-    @property
-    def label(self) -> str:
-        return f"onnxruntime/{self._device}"
-
-    @property
-    def reason(self) -> str:
+    def facts_of(self, model: str) -> EngineFacts:
         asked = f"MATTEWORKS_INFERENCE_DEVICE={self._device}"
         version = onnxruntime.__version__
-        if self._device == "cpu":
-            return f"{asked}; onnxruntime {version} with {self._thread_count} threads"
-        return f"{asked}; onnxruntime {version}"
+        threads = f" with {self._thread_count} threads" if self._device == "cpu" else ""
+        label = f"onnxruntime/{self._device}"
+        return EngineFacts(label, f"{asked}; onnxruntime {version}{threads}")
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready. Raises EngineUnavailable, GraphError."""
@@ -148,9 +149,13 @@ class OnnxRuntimeEngine:
                 self._give_back(network, slot)
         self._networks[entry.name] = network
         log.info(
-            "model_loaded", model=entry.name, engine=self.label, load_s=round(loaded_s - start_s, 3),
-            warm_s=round(time.perf_counter() - loaded_s, 3), was_stored=graph.was_stored,
-        )  # fmt: skip
+            "model_loaded",
+            model=entry.name,
+            engine=f"onnxruntime/{self._device}",
+            load_s=round(loaded_s - start_s, 3),
+            warm_s=round(time.perf_counter() - loaded_s, 3),
+            was_stored=graph.was_stored,
+        )
 
     def most_items_of(self, key: NetworkKey) -> int:
         return self._most_items(self._networks[key.model].entry)
@@ -182,6 +187,9 @@ class OnnxRuntimeEngine:
 
     def discard(self, prepared: _Slot) -> None:
         self._give_back(self._networks[prepared.key.model], prepared)
+
+    def unload(self, model: str) -> None:
+        del self._networks[model]
 
     def close(self) -> None:
         self._networks.clear()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from matteworks_inference.engine import MatteArray, NetworkKey, PixelArray
+from matteworks_inference.engine import EngineFacts, MatteArray, NetworkKey, PixelArray
 from matteworks_inference.models.registry import ModelEntry
 
 
@@ -29,9 +29,6 @@ class FakeEngine:
     `discarded` those that were taken back.
     """
 
-    label = "fake/none"
-    reason = "a test asked for it"
-
     def __init__(self, max_batch_items: int = 4) -> None:
         self.max_batch_items = max_batch_items
         self.gate = threading.Event()
@@ -50,6 +47,12 @@ class FakeEngine:
         if self.load_failure is not None:
             raise self.load_failure
         self.loaded.append(entry.name)
+
+    def facts_of(self, model: str) -> EngineFacts:
+        return EngineFacts("fake/none", "a test asked for it")
+
+    def unload(self, model: str) -> None:
+        self.loaded.remove(model)
 
     def most_items_of(self, key: NetworkKey) -> int:
         return self.max_batch_items

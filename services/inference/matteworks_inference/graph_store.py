@@ -40,6 +40,11 @@ class GraphStore:
         self._folder = directory / _FOLDER
         self._fallback = fallback
 
+    @property
+    def folder(self) -> Path:
+        """A folder that can be written, for what belongs to this machine. Raises OSError."""
+        return self._writable_folder()
+
     def finished(
         self,
         entry: ModelEntry,
@@ -92,7 +97,7 @@ class GraphStore:
             device,
             fixed_items,
             platform.machine(),
-            _processor_features(),
+            processor_features(),
         )
         digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:20]
         return f"{entry.name}-{device}-{fixed_items or 'n'}-{digest}.onnx"
@@ -123,7 +128,7 @@ def _only_size_px(entry: ModelEntry) -> tuple[int, int] | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _processor_features() -> str:
+def processor_features() -> str:
     """What the processor can do, because optimised weights are laid out for it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:

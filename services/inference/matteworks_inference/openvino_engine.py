@@ -19,7 +19,7 @@ import numpy.typing as npt
 import openvino
 import structlog
 
-from matteworks_inference.engine import EngineUnavailable, MatteArray, NetworkKey, PixelArray
+from matteworks_inference.engine import EngineFacts, EngineUnavailable, MatteArray, NetworkKey, PixelArray
 from matteworks_inference.graph_store import GraphStore
 from matteworks_inference.models.registry import ModelEntry
 
@@ -51,24 +51,27 @@ class OpenVinoEngine:
     U2-Net-p by up to 10 and MODNet by up to 6, so those stay in float32.
     """
 
-    def __init__(self, *, thread_count: int, max_batch_items: int, graphs: GraphStore, reason: str) -> None:
+    def __init__(self, *, thread_count: int, max_batch_items: int, graphs: GraphStore) -> None:
         self._thread_count = thread_count
         self._max_batch_items = max_batch_items
         self._graphs = graphs
-        self._reason = reason
         self._networks: dict[str, _Network] = {}
         self._core = openvino.Core()
         self._has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         # Slots go back from the device's thread and are taken by the preparing one.
         self._lock = threading.Lock()
 
-    @property
-    def label(self) -> str:
-        return "openvino/cpu"
+    def facts_of(self, model: str) -> EngineFacts:
+        precision = self._precision_of(self._networks[model].entry)
+        version = openvino.__version__.partition("-")[0]
+        return EngineFacts(
+            f"openvino/cpu/{precision}",
+            f"MATTEWORKS_INFERENCE_ENGINE=openvino; OpenVINO {version} with {self._thread_count} threads",
+        )
 
-    @property
-    def reason(self) -> str:
-        return self._reason
+    def suits(self, entry: ModelEntry) -> bool:
+        """Whether it can be faster than onnxruntime with the same answers: in bfloat16 only."""
+        return self._precision_of(entry) == "bf16"
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready. Raises EngineUnavailable, GraphError."""
@@ -76,7 +79,7 @@ class OpenVinoEngine:
         graph = self._graphs.finished(entry, weights, device="openvino", fixed_items=None, build=_keep)
         network = _Network(entry)
         try:
-            for width_px, height_px in entry.input_sizes_px:
+            for width_px, height_px in {*entry.input_sizes_px, *entry.fine_input_sizes_px}:
                 for item_count in range(1, self._most_items(entry) + 1):
                     network.compiled[width_px, height_px, item_count] = self._compile(
                         graph.path, (item_count, height_px, width_px, 3), self._precision_of(entry)
@@ -89,7 +92,7 @@ class OpenVinoEngine:
             key = NetworkKey(entry.name, width_px, height_px)
             self.run(self.prepare(key, [np.zeros((height_px, width_px, 3), np.uint8)] * item_count))
         log.info(
-            "model_loaded", model=entry.name, engine=self.label,
+            "model_loaded", model=entry.name, engine="openvino/cpu",
             precision=self._precision_of(entry), load_s=round(loaded_s - start_s, 3),
             warm_s=round(time.perf_counter() - loaded_s, 3), was_stored=graph.was_stored,
         )  # fmt: skip
@@ -125,6 +128,9 @@ class OpenVinoEngine:
         free_slots = self._networks[prepared.key.model].free_slots
         with self._lock:
             free_slots.setdefault((prepared.key, len(prepared.pixels)), []).append(prepared)
+
+    def unload(self, model: str) -> None:
+        del self._networks[model]
 
     def close(self) -> None:
         self._networks.clear()

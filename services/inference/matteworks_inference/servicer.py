@@ -151,6 +151,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     def _model(self, entry: ModelEntry, models: LoadedModels) -> inference_pb2.Model:
         is_loaded = entry in models.loaded
+        facts = self._engine.facts_of(entry.name) if is_loaded else None
         fixed = entry.input_sizes_px[0] if len(entry.input_sizes_px) == 1 else (0, 0)
         return inference_pb2.Model(
             name=entry.name,
@@ -162,8 +163,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             weights_size_bytes=entry.size_bytes,
             is_loaded=is_loaded,
             is_default=entry == models.default,
-            engine=self._engine.label if is_loaded else "",
-            engine_reason=self._engine.reason if is_loaded else "",
+            engine=facts.label if facts else "",
+            engine_reason=facts.reason if facts else "",
         )
 
 

@@ -29,6 +29,10 @@ class InferenceSettings(ServiceSettings):
     device: Literal["cpu", "cuda"] = Field(
         "cpu", description="Where the networks run; cuda refuses to start when it does not come up."
     )
+    engine: Literal["auto", "onnxruntime", "openvino"] = Field(
+        "auto",
+        description="What runs the networks on the cpu; auto measures once which is faster and remembers it.",
+    )
     threads: int = Field(
         0, ge=0, le=256, description="Threads of the engine; 0 takes the cores that this process may use."
     )
