@@ -28,11 +28,11 @@ from matteworks_compositor.matte_upsampling import upsample_matte
 from matteworks_inference.blending import (
     GENERAL,
     PORTRAIT,
-    PORTRAIT_SHORT_SIDE_PX,
     SMALL,
     Quality,
     blend,
     networks_needed,
+    portrait_short_side_px,
 )
 from matteworks_inference.picture import Picture
 from matteworks_inference.subject_networks import SubjectNetworks
@@ -90,10 +90,9 @@ class Networks:
         if name == GENERAL:
             return self._run("isnet.onnx", (resized(small, 1024, 1024).astype(np.float32) - 128) / 256)
         if name == SMALL:
-            pixels = resized(small, 320, 320).astype(np.float32) / 255
-            answer = self._run(
-                "u2netp.onnx", (pixels - (0.485, 0.456, 0.406)) / np.array((0.229, 0.224, 0.225))
-            )
+            scaled = resized(small, 320, 320).astype(np.float32) / 255
+            mean, deviation = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+            answer = self._run("u2netp.onnx", (scaled - mean) / deviation)
             return np.asarray((answer - answer.min()) / max(float(np.ptp(answer)), 1e-6), np.float32)
         if name.startswith(PORTRAIT):
             scale = int(name.removeprefix(PORTRAIT)) / min(width, height)
@@ -156,7 +155,8 @@ def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, 
     evidence = networks.answers(case, ("logits", "codes", "labels"))
     guess = classify(evidence["logits"], decode_boxes(evidence["codes"], evidence["labels"]))
     subject = subject_for_routing(guess)
-    portrait = f"{PORTRAIT}{PORTRAIT_SHORT_SIDE_PX[quality]}"
+    height, width = case.picture.shape[:2]
+    portrait = f"{PORTRAIT}{portrait_short_side_px(quality, width, height)}"
     roles = networks_needed(subject, quality)
     names = {role: portrait if role == PORTRAIT else role for role in roles}
     answers = networks.answers(case, tuple(names.values()))

@@ -29,10 +29,81 @@ parties, **I** not known: what stands under Matteworks is our decision.
 """
 
 TAIL = """
+## Switching a client
+
+Only the URL and the key change. With curl:
+
+```sh
+curl -H "X-Api-Key: $(cat .matteworks/dev-key)" -F image_file=@photo.jpg -F size=auto \\
+     http://127.0.0.1:8080/v1.0/removebg -o cutout.png
+curl -H "X-Api-Key: $(cat .matteworks/dev-key)" http://127.0.0.1:8080/v1.0/account
+```
+
+With Python and requests:
+
+```python
+import requests
+
+with open(".matteworks/dev-key") as file:
+    key = file.read().strip()
+with open("photo.jpg", "rb") as photo:
+    response = requests.post(
+        "http://127.0.0.1:8080/v1.0/removebg",
+        headers={"X-Api-Key": key},
+        files={"image_file": photo},
+        data={"size": "auto", "crop": "true"},
+    )
+if response.status_code != 200:
+    raise SystemExit(response.json()["errors"][0]["title"])
+with open("cutout.png", "wb") as file:
+    file.write(response.content)
+```
+
+With Node's own fetch:
+
+```js
+import fs from "node:fs";
+
+const form = new FormData();
+form.append("size", "auto");
+form.append("image_file", new Blob([fs.readFileSync("photo.jpg")]), "photo.jpg");
+
+const response = await fetch("http://127.0.0.1:8080/v1.0/removebg", {
+  method: "POST",
+  headers: { "X-Api-Key": fs.readFileSync(".matteworks/dev-key", "utf8").trim() },
+  body: form,
+});
+if (!response.ok) throw new Error((await response.json()).errors[0].title);
+fs.writeFileSync("cutout.png", Buffer.from(await response.arrayBuffer()));
+```
+
+These clients run unmodified against the whole stack in every test run:
+
+| client | registry | how its URL is set |
+|---|---|---|
+| `removebg` 0.4 | PyPI | `removebg.removebg.API_ENDPOINT = "http://…/v1.0/removebg"` |
+| `rembgpy` 1.0.1 | PyPI | `rembgpy.bg.base_url = "http://…/v1.0/removebg"` |
+| `remove-bg-api` 0.2.1 | PyPI | `API_URL = "http://…/v1.0"` ; `size=full`: it wants integer credits |
+| `RemoveBgPlus` 0.1.2 | PyPI | the URL is inline: its module's `requests` is wrapped |
+| `removebg-cli` 1.0.0 | PyPI | `removebg_cli.API_URL`; the account's URL is inline |
+| `remove.bg` 1.3.0 | npm | `https.request` is rerouted, see `tests/clients/programs/reroute.js` |
+| `removebg-wrapper` 1.0.3 | npm | the same |
+| axios with form-data, native fetch, curl | npm, none | an ordinary URL |
+
+The requests of the official command line, the vendor's browser form, the Ruby gem, the Swift, PHP and GIMP
+clients are sent byte for byte, and answers are read as the strict parsers of the Ruby, Go, Swift and PHP
+clients read them.
+`pyclipdrop` and `photoroom-cli` speak other vendors' APIs, which are not served.
+
 ## Where the vendor's behaviour is not known
 
 The lines marked **I** are choices. These stand out:
 
+- Checks run in this order: key, parameters and sources, download, header and limits, `roi`, rate, credits,
+  work. A refusal at any of them charges nothing.
+- `channels=alpha`: a grey PNG with `format=auto`; explicit formats are honoured; a ZIP is unchanged.
+- 404 and 405 have the same `errors` document as everything else.
+- An upload may have 22 MB; the vendor's older limit of 12 MB is not kept.
 - Both `X-Api-Key` and `Authorization`: the first one counts.
 - A margin above the maximum is refused, not clamped.
 - `bg_color` with partial alpha in a JPG is flattened on white.

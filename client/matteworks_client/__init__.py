@@ -1,0 +1,29 @@
+"""Matteworks over gRPC, from Python.
+
+    from matteworks_client import MatteworksClient
+
+    with MatteworksClient("127.0.0.1:8081") as client:
+        Path("cutout.png").write_bytes(client.remove_background(Path("photo.jpg")).image)
+
+`AsyncMatteworksClient` has the same methods, awaited. Failures are the MatteworksError of the services.
+"""
+
+from matteworks_client.async_client import AsyncMatteworksClient
+from matteworks_client.results import Account, Box, Cutout, Facts, Matte, Model, Size
+from matteworks_client.retrying import RetryPolicy
+from matteworks_client.sync_client import MatteworksClient
+from matteworks_common.errors import MatteworksError
+
+__all__ = [
+    "Account",
+    "AsyncMatteworksClient",
+    "Box",
+    "Cutout",
+    "Facts",
+    "Matte",
+    "MatteworksClient",
+    "MatteworksError",
+    "Model",
+    "RetryPolicy",
+    "Size",
+]

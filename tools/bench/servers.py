@@ -61,7 +61,7 @@ def our_stack(model: str, models_dir: Path, *options: str) -> Iterator[Server]:
     """`matteworks up` on a free port with fresh state."""
     with tempfile.TemporaryDirectory() as state:
         command = [
-            sys.executable, "-m", "matteworks_cli.main", "up", "--port", "0", "--state-dir", state,
+            sys.executable, "-m", "matteworks_cli", "up", "--port", "0", "--state-dir", state,
             "--models-dir", str(models_dir), "--model", model, *options,
         ]  # fmt: skip
         with _process(command, {}) as (process, lines):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLog,
     AccessLogFilter,
+    AndFilter,
     HeaderFilter,
     ResponseFlagFilter,
 )
@@ -13,6 +14,8 @@ from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.access_loggers.stream.v3 import StdoutAccessLog
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
+
+from matteworks_common.context import PROBE_KEY
 
 _PUBLIC_FIELDS = {
     "event": "http_request",
@@ -57,9 +60,14 @@ def public_access_log() -> AccessLog:
 def internal_access_log() -> AccessLog:
     """The log of the internal listener: what Envoy itself had to say, such as a host that was lost.
 
-    The services log every call that reaches them.
+    The services log every call that reaches them. A readiness check that fails is told by who asked.
     """
-    return _stdout(_INTERNAL_FIELDS, AccessLogFilter(response_flag_filter=ResponseFlagFilter()))
+    call = HeaderMatcher(name=PROBE_KEY, present_match=True, invert_match=True)
+    filters = [
+        AccessLogFilter(response_flag_filter=ResponseFlagFilter()),
+        AccessLogFilter(header_filter=HeaderFilter(header=call)),
+    ]
+    return _stdout(_INTERNAL_FIELDS, AccessLogFilter(and_filter=AndFilter(filters=filters)))
 
 
 def _stdout(fields: dict[str, str], log_filter: AccessLogFilter) -> AccessLog:

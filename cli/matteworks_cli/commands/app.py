@@ -1,0 +1,56 @@
+"""All commands together."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from matteworks_cli.commands.demo import demo
+from matteworks_cli.commands.envoy_config import envoy_config
+from matteworks_cli.commands.keys import create_key, list_keys, revoke_key, rotate_key
+from matteworks_cli.commands.models import list_models, pull_models
+from matteworks_cli.commands.remove import remove
+from matteworks_cli.commands.up import up
+from matteworks_cli.failures import CommandFailed
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="matteworks",
+    help="Self-hosted background removal: a remove.bg drop-in outside, gRPC services inside.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_keys = typer.Typer(help="API keys of a running stack.", no_args_is_help=True)
+_models = typer.Typer(help="The networks: which there are, and their weights.", no_args_is_help=True)
+
+
+def _told_in_one_sentence(command: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CommandFailed as failure:
+            sys.stderr.write(f"matteworks: {failure.message}\n")
+            raise typer.Exit(failure.exit_code) from failure
+
+    return wrapped
+
+
+app.command("up")(_told_in_one_sentence(up))
+app.command("remove")(_told_in_one_sentence(remove))
+app.command("demo")(_told_in_one_sentence(demo))
+app.command("envoy-config")(_told_in_one_sentence(envoy_config))
+_keys.command("create")(_told_in_one_sentence(create_key))
+_keys.command("list")(_told_in_one_sentence(list_keys))
+_keys.command("revoke")(_told_in_one_sentence(revoke_key))
+_keys.command("rotate")(_told_in_one_sentence(rotate_key))
+_models.command("list")(_told_in_one_sentence(list_models))
+_models.command("pull")(_told_in_one_sentence(pull_models))
+app.add_typer(_keys, name="keys")
+app.add_typer(_models, name="models")

@@ -1,0 +1,67 @@
+"""`matteworks envoy-config`: print, write or check the configuration for any set of addresses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from matteworks_cli.envoy.settings import Endpoint, EnvoySettings
+from matteworks_cli.failures import EXIT_USAGE, CommandFailed
+from matteworks_cli.up.parts import envoy_binary, require_extras
+
+# Where the services of compose/ listen, by their names in its network.
+_PUBLIC, _INTERNAL, _ADMIN = "0.0.0.0:8080", "0.0.0.0:8081", "127.0.0.1:9901"
+
+
+def envoy_config(
+    public: Annotated[str, typer.Option(help="Address of the public listener.")] = _PUBLIC,
+    internal: Annotated[str, typer.Option(help="Address of the listener between services.")] = _INTERNAL,
+    admin: Annotated[str, typer.Option(help="Address of the admin page; keep it on loopback.")] = _ADMIN,
+    edge: Annotated[list[str], typer.Option(help="Host and port of the edge; repeat it for more.")] = [  # noqa: B006
+        "edge:8000"
+    ],
+    auth: Annotated[list[str], typer.Option(help="Host and port of auth.")] = ["auth:50051"],  # noqa: B006
+    inference: Annotated[list[str], typer.Option(help="Host and port of inference.")] = [  # noqa: B006
+        "inference:50052"
+    ],
+    compositor: Annotated[list[str], typer.Option(help="Host and port of the compositor.")] = [  # noqa: B006
+        "compositor:50053"
+    ],
+    validate: Annotated[bool, typer.Option("--validate", help="Let Envoy check it; print nothing.")] = False,
+    check: Annotated[
+        Path | None, typer.Option(help="Print nothing; fail when this file differs.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print Envoy's configuration. The defaults are those of compose/."""
+    require_extras("local")
+    from matteworks_cli.envoy.bootstrap import envoy_json, validation_problem
+
+    config = envoy_json(
+        EnvoySettings(
+            public=_endpoint(public),
+            internal=_endpoint(internal),
+            admin=_endpoint(admin),
+            edge=tuple(map(_endpoint, edge)),
+            auth=tuple(map(_endpoint, auth)),
+            inference=tuple(map(_endpoint, inference)),
+            compositor=tuple(map(_endpoint, compositor)),
+        )
+    )
+    if validate:
+        problem = validation_problem(config, envoy_binary())
+        if problem:
+            raise CommandFailed(f"Envoy refuses the configuration: {problem}")
+    if check is not None and (not check.is_file() or check.read_text() != config):
+        raise CommandFailed(f"{check} is not current; run: matteworks envoy-config > {check}")
+    if not validate and check is None:
+        sys.stdout.write(config)
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise CommandFailed(f"{text!r} is not an address; write host:port.", EXIT_USAGE)
+    return Endpoint(host, int(port))

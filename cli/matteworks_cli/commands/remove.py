@@ -1,0 +1,164 @@
+"""`matteworks remove`: cut-outs of photos through the REST API of any running stack."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matteworks_cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from matteworks_cli.rest_client import Refused, RestClient, write_result
+from matteworks_cli.up.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTORY
+from matteworks_cli.up.state import StateDirectory
+
+# What a result may be, by the format that was asked for: known before anything is spent.
+_SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",), "auto": ("png", "jpg")}
+
+
+def remove(
+    photos: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.", metavar="PHOTO...")],
+    directory: Annotated[
+        Path, typer.Option("-o", "--output", help="Directory of the results; made when missing.")
+    ] = Path("cutouts"),
+    base_url: Annotated[
+        str,
+        typer.Option(
+            "--base-url",
+            envvar="MATTEWORKS_BASE_URL",
+            help="The server; without it: the stack that runs in --state-dir.",
+        ),
+    ] = "",
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key", envvar="MATTEWORKS_API_KEY", help="API key; without it: that of the local stack."
+        ),
+    ] = "",
+    size: Annotated[str, typer.Option(help="preview, full, auto …")] = "auto",
+    output_format: Annotated[str, typer.Option("--format", help="png, jpg, webp, zip or auto.")] = "png",
+    bg_color: Annotated[str, typer.Option(help="Colour behind the subject: ffffff, #a1b2c3, red …")] = "",
+    bg_image: Annotated[
+        Path | None, typer.Option(help="Picture behind the subject.", exists=True, dir_okay=False)
+    ] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Cut off the empty border.")] = False,
+    crop_margin: Annotated[str, typer.Option(help="Room around a cropped subject: 30px, 10%.")] = "",
+    shadow: Annotated[str, typer.Option(help="Shadow: none, drop, 3D, car, auto.")] = "",
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", help="Any other API parameter, as NAME=VALUE.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Photos in flight.")] = 4,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    state: Annotated[
+        Path, typer.Option("--state-dir", help="State directory of a local stack.")
+    ] = DEFAULT_STATE_DIRECTORY,
+) -> None:
+    """Remove the background of photos.
+
+    Each result is DIRECTORY/NAME.FORMAT. An existing file is kept unless --overwrite is given. Exit code
+    1 when any photo failed; the others are written all the same.
+    """
+    if output_format not in _SUFFIXES:
+        raise CommandFailed(f"--format is one of {', '.join(_SUFFIXES)}.", EXIT_USAGE)
+    parameters = {
+        "size": size,
+        "format": output_format,
+        "bg_color": bg_color,
+        "crop": "true" if crop else "",
+        "crop_margin": crop_margin,
+        "shadow_type": shadow,
+        **_named(fields or []),
+    }
+    base_url, key = reach(base_url, key, state)
+    targets = _targets(photos, directory, _SUFFIXES[output_format], overwrite)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(f"{directory} cannot be made: {error.strerror}.", EXIT_USAGE) from error
+    with RestClient(base_url, key) as client:
+
+        def cut(photo: Path) -> Path:
+            target = targets[photo]
+            if isinstance(target, str):
+                raise Refused(target)
+            cutout = client.remove_background(photo, parameters, bg_image)
+            path = target.with_name(f"{target.name}.{cutout.suffix}")
+            write_result(path, cutout.image, overwrite)
+            return path
+
+        failures = _cut_all(list(targets), cut, jobs)
+    if failures:
+        raise CommandFailed(f"{failures} of {len(targets)} photos failed.", EXIT_FAILED)
+
+
+def reach(base_url: str, key: str, state_path: Path) -> tuple[str, str]:
+    """Server and key: as given, else those of the local stack in `state_path`."""
+    state = StateDirectory(state_path)
+    facts = state.read_facts()
+    key = key or state.read_dev_key() or ""
+    if not key:
+        raise CommandFailed("No API key; give --key or set MATTEWORKS_API_KEY.", EXIT_USAGE)
+    return base_url or (facts.base_url if facts else f"http://127.0.0.1:{DEFAULT_PORT}"), key
+
+
+def _targets(
+    photos: list[Path], directory: Path, suffixes: tuple[str, ...], overwrite: bool
+) -> dict[Path, Path | str]:
+    """For each photo the path of its result without the suffix, or why there will be none."""
+    targets: dict[Path, Path | str] = {}
+    taken: dict[Path, Path] = {}
+    for photo in dict.fromkeys(photos):
+        target = directory / photo.stem
+        existing = [path for suffix in suffixes if (path := Path(f"{target}.{suffix}")).exists()]
+        if target in taken:
+            targets[photo] = f"its result would have the same name as that of {taken[target]}"
+        elif any(photo.exists() and path.samefile(photo) for path in existing):
+            targets[photo] = "its result would replace the photo itself; choose another directory with -o"
+        elif existing and not overwrite:
+            targets[photo] = f"{existing[0]} exists; --overwrite replaces it"
+        else:
+            targets[photo] = target
+            taken[target] = photo
+    return targets
+
+
+def _cut_all(photos: list[Path], cut: Callable[[Path], Path], jobs: int) -> int:
+    """Cut every photo, say what became of each, and return how many failed."""
+    failure_count = 0
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=len(photos) < 2 or not sys.stderr.isatty(),
+    )
+    with progress, ThreadPoolExecutor(max_workers=jobs) as pool:
+        task = progress.add_task("removing backgrounds", total=len(photos))
+        pending = {pool.submit(cut, photo): photo for photo in photos}
+        for future in as_completed(pending):
+            photo = pending[future]
+            try:
+                console.print(f"{photo} -> {os.fspath(future.result())}", markup=False, highlight=False)
+            except Refused as refused:
+                failure_count += 1
+                console.print(f"{photo}: {refused}", style="red", markup=False, highlight=False)
+            progress.advance(task)
+    return failure_count
+
+
+def _named(fields: list[str]) -> dict[str, str]:
+    named = {}
+    for field in fields:
+        name, separator, value = field.partition("=")
+        if not separator or not name:
+            raise CommandFailed(f"--field {field!r} is not NAME=VALUE.", EXIT_USAGE)
+        named[name] = value
+    return named

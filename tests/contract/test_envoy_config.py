@@ -1,0 +1,193 @@
+"""The proxy's configuration: accepted by the real binary, and right where a mistake would stay unseen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks.inference.v1 import inference_pb2
+from matteworks_cli.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
+from matteworks_cli.up.parts import envoy_binary
+from matteworks_common.settings import ServiceSettings
+from tests.support.envoy_builder import (
+    FILE_TOO_LARGE,
+    LOCAL_REPLIES,
+    RETRY_UNSEEN,
+    envoy_json,
+    service_routes,
+    validation_problem,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = EnvoySettings(
+    public=Endpoint("127.0.0.1", 8080),
+    internal=Endpoint("127.0.0.1", 8081),
+    edge=(Endpoint("127.0.0.1", 1001),),
+    auth=(Endpoint("127.0.0.1", 1002),),
+    inference=(Endpoint("127.0.0.1", 1003), Endpoint("127.0.0.1", 1004)),
+    compositor=(Endpoint("127.0.0.1", 1005),),
+)
+NAMED = EnvoySettings(
+    public=Endpoint("::", 8080),
+    internal=Endpoint("::", 8081),
+    edge=(Endpoint("edge", 8000),),
+    auth=(Endpoint("auth", 50051),),
+    inference=(Endpoint("inference", 50052),),
+    compositor=(Endpoint("compositor", 50053),),
+    admin=Endpoint("127.0.0.1", 9901),
+)
+
+
+def document(settings: EnvoySettings = LOCAL) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(envoy_json(settings))
+    return parsed["staticResources"]
+
+
+def cluster(name: str, settings: EnvoySettings = LOCAL) -> dict[str, Any]:
+    return next(c for c in document(settings)["clusters"] if c["name"] == name)
+
+
+def listener(name: str) -> dict[str, Any]:
+    return next(entry for entry in document()["listeners"] if entry["name"] == name)
+
+
+def manager(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = listener(name)["filterChains"][0]["filters"][0]["typedConfig"]
+    return config
+
+
+@pytest.mark.parametrize("settings", [LOCAL, NAMED], ids=["addresses", "names"])
+def test_envoy_accepts_the_configuration(settings: EnvoySettings) -> None:
+    assert validation_problem(envoy_json(settings), envoy_binary()) is None
+
+
+def test_envoy_refuses_a_broken_configuration() -> None:
+    """Otherwise the test above would prove nothing."""
+    broken = envoy_json(LOCAL).replace('"clusters"', '"klusters"')
+
+    assert "klusters" in (validation_problem(broken, envoy_binary()) or "")
+
+
+def test_the_configuration_of_compose_is_current() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "matteworks_cli", "envoy-config"], capture_output=True, text=True, check=True
+    )
+
+    assert (ROOT / "compose/envoy/envoy.json").read_text() == result.stdout
+
+
+def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
+    proto_services = {
+        service.full_name
+        for module in (auth_pb2, inference_pb2, compositor_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+    }
+    # Spoken by other inference servers, which may stand in for ours.
+    open_inference = {"inference.GRPCInferenceService"}
+
+    assert {route.service for route in service_routes(LOCAL)} == proto_services | open_inference
+
+
+def test_calls_that_make_something_new_are_repeated_only_when_nobody_saw_them() -> None:
+    administration = next(
+        route for route in service_routes(LOCAL) if route.service == "matteworks.auth.v1.KeyAdminService"
+    )
+
+    assert administration.retry_on == RETRY_UNSEEN
+    assert "unavailable" not in administration.retry_on
+
+
+@pytest.mark.parametrize("name", ["auth", "inference", "compositor"])
+def test_a_retry_can_hold_the_largest_message(name: str) -> None:
+    largest = ServiceSettings.model_fields["max_message_bytes"].default
+
+    assert listener("internal")["perConnectionBufferLimitBytes"] >= largest
+    assert int(manager("internal")["routeConfig"]["virtualHosts"][0]["requestBodyBufferLimit"]) >= largest
+    assert cluster(name)["perConnectionBufferLimitBytes"] >= largest
+
+
+@pytest.mark.parametrize("name", ["edge", "auth", "inference", "compositor"])
+def test_a_cluster_without_traffic_is_looked_at_as_often_as_a_busy_one(name: str) -> None:
+    """Envoy's default is once a minute: a worker that came back would stay unused for that long."""
+    health = cluster(name)["healthChecks"][0]
+
+    assert health["noTrafficInterval"] == health["interval"]
+
+
+@pytest.mark.parametrize("name", ["auth", "inference", "compositor"])
+def test_grpc_services_are_asked_by_their_own_health_protocol(name: str) -> None:
+    assert "grpcHealthCheck" in cluster(name)["healthChecks"][0]
+
+
+@pytest.mark.parametrize("name", ["edge", "auth", "inference", "compositor"])
+def test_retries_have_a_budget(name: str) -> None:
+    threshold = cluster(name)["circuitBreakers"]["thresholds"][0]
+
+    assert threshold["retryBudget"]["budgetPercent"]["value"] == 20.0
+
+
+def test_the_limit_of_a_cluster_grows_with_its_workers() -> None:
+    one, two = cluster("compositor"), cluster("inference")
+
+    assert one["circuitBreakers"]["thresholds"][0]["maxRequests"] == 64
+    assert two["circuitBreakers"]["thresholds"][0]["maxRequests"] == 128
+
+
+def test_every_route_has_a_deadline_of_its_own() -> None:
+    """Envoy's default of 15 s would end a large picture on a CPU."""
+    routes = [
+        route["route"]
+        for name in ("public", "internal")
+        for host in manager(name)["routeConfig"]["virtualHosts"]
+        for route in host["routes"]
+        if "route" in route
+    ]
+
+    assert len(routes) == 6
+    assert all(float(route["timeout"].rstrip("s")) >= 120 for route in routes)
+
+
+def test_the_admin_page_is_reachable_from_this_machine_only() -> None:
+    local, named = json.loads(envoy_json(LOCAL))["admin"], json.loads(envoy_json(NAMED))["admin"]
+
+    assert local["address"] == {"pipe": {"path": "envoy-admin.sock", "mode": 0o600}}
+    assert named["address"]["socketAddress"]["address"] == "127.0.0.1"
+
+
+def test_hosts_given_by_name_are_looked_up_and_addresses_are_not() -> None:
+    assert cluster("inference", NAMED)["type"] == "STRICT_DNS"
+    assert cluster("inference", LOCAL).get("type", "STATIC") == "STATIC"
+
+
+@pytest.mark.parametrize("reply", [*LOCAL_REPLIES, FILE_TOO_LARGE], ids=lambda reply: str(reply.status))
+def test_every_reply_of_envoy_itself_is_an_error_document(reply: Any) -> None:
+    error = json.loads(reply.body())["errors"][0]
+
+    assert list(error) == ["title", "code"]
+    assert all(error.values())
+
+
+def test_replies_that_pass_with_time_say_when() -> None:
+    assert {reply.status for reply in LOCAL_REPLIES if reply.retry_after_s} == {429, 502, 503, 504}
+
+
+def test_the_access_log_names_no_header_that_may_hold_a_key() -> None:
+    log = json.dumps([manager(name)["accessLog"] for name in ("public", "internal")]).lower()
+
+    assert not [word for word in ("api-key", "authorization", "cookie", "query") if word in log]
+    assert "%path(nq)%" in log, "the path without its query"
+
+
+def test_a_body_beyond_what_anybody_can_mean_is_refused_by_its_declared_length() -> None:
+    too_large = manager("public")["routeConfig"]["virtualHosts"][0]["routes"][0]
+
+    header = too_large["match"]["headers"][0]
+    assert (header["name"], int(header["rangeMatch"]["start"])) == ("content-length", 48 * MEBIBYTE + 1)
+    assert too_large["directResponse"] == {"status": 413}

@@ -1,0 +1,87 @@
+"""Who may import whom, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    "matteworks_common": ROOT / "services/common/matteworks_common",
+    "matteworks_auth": ROOT / "services/auth/matteworks_auth",
+    "matteworks_inference": ROOT / "services/inference/matteworks_inference",
+    "matteworks_compositor": ROOT / "services/compositor/matteworks_compositor",
+    "matteworks_edge": ROOT / "services/edge/matteworks_edge",
+    "matteworks_client": ROOT / "client/matteworks_client",
+    "matteworks_cli": ROOT / "cli/matteworks_cli",
+}
+ALLOWED = {
+    "matteworks_common": set(),
+    "matteworks_auth": {"matteworks_common"},
+    "matteworks_inference": {"matteworks_common"},
+    "matteworks_compositor": {"matteworks_common"},
+    "matteworks_edge": {"matteworks_common"},
+    "matteworks_client": {"matteworks_common"},
+    # The command pulls weights and lists models in its own process, without a server.
+    "matteworks_cli": {"matteworks_common", "matteworks_client", "matteworks_inference"},
+}
+# HTTP belongs to the edge, the engine's vocabulary to inference, the store's to auth.
+FOREIGN = {
+    "matteworks_auth": {"starlette", "uvicorn", "onnxruntime", "pyvips", "numpy"},
+    "matteworks_inference": {"starlette", "uvicorn", "redis"},
+    "matteworks_compositor": {"starlette", "uvicorn", "redis", "onnxruntime", "onnx"},
+    "matteworks_edge": {"redis", "onnxruntime", "onnx", "pyvips", "numpy", "cv2"},
+    "matteworks_common": {"starlette", "redis", "onnxruntime", "numpy", "pyvips"},
+    "matteworks_client": {"starlette", "redis", "onnxruntime", "numpy", "pyvips", "httpx"},
+    "matteworks_cli": {"starlette", "redis", "onnxruntime", "pyvips"},
+}
+
+
+def imported_roots(package: Path) -> dict[str, set[Path]]:
+    """Top-level packages that the sources import anywhere, with the files that do."""
+    roots: dict[str, set[Path]] = {}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                names = [node.module or ""]
+            for name in names:
+                roots.setdefault(name.partition(".")[0], set()).add(path.relative_to(ROOT))
+    return roots
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_the_packages_below_it(package: str) -> None:
+    roots = imported_roots(PACKAGES[package])
+    ours = {
+        root: files for root, files in roots.items() if root.startswith("matteworks_") and root != package
+    }
+
+    assert {root: files for root, files in ours.items() if root not in ALLOWED[package]} == {}
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_a_package_keeps_out_of_another_layer(package: str) -> None:
+    roots = imported_roots(PACKAGES[package])
+
+    assert {root: files for root, files in roots.items() if root in FOREIGN[package]} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_package_starts_nothing_and_prints_nothing(package: str) -> None:
+    program = f"import threading, {package}; assert threading.active_count() == 1"
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_every_package_is_typed() -> None:
+    assert [name for name, path in PACKAGES.items() if not (path / "py.typed").is_file()] == []

@@ -1,0 +1,21 @@
+"""The Envoy builder, imported without the warning that its library causes.
+
+`envoy-data-plane` declares validators in a way that pydantic deprecates; every warning is an error here.
+"""
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from matteworks_cli.envoy.bootstrap import envoy_json, validation_problem
+    from matteworks_cli.envoy.internal_listener import RETRY_UNSEEN, service_routes
+    from matteworks_cli.envoy.local_replies import FILE_TOO_LARGE, LOCAL_REPLIES
+
+__all__ = [
+    "FILE_TOO_LARGE",
+    "LOCAL_REPLIES",
+    "RETRY_UNSEEN",
+    "envoy_json",
+    "service_routes",
+    "validation_problem",
+]

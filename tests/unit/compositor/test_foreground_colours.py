@@ -1,0 +1,106 @@
+"""The subject's own colours: exact composites give back the art they were made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from matteworks_compositor.foreground_colours import despill, estimate_foreground
+
+# The public promise is 3 levels; drawn art is easier than photographs.
+MEAN_ERROR_LEVELS = 3.0
+LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
+
+
+def drawn_art(side_px: int = 200, softness_px: float = 12.0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Art with slowly changing colours and a soft edge, and its alpha."""
+    y, x = np.mgrid[0:side_px, 0:side_px] / side_px
+    art = np.stack((150 + 60 * x, 90 + 40 * y, 60 + 50 * x * y), axis=2)
+    distance = (0.32 - np.hypot(x - 0.5, y - 0.5)) * side_px
+    return art, np.rint(np.clip(distance / softness_px + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def composite(
+    art: NDArray[np.float64], alpha: NDArray[np.uint8], colour: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    share = alpha[..., None] / 255
+    return np.rint(art * share + np.array(colour) * (1 - share)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("old", [(0, 0, 0), (255, 255, 255), (0, 210, 40)])
+@pytest.mark.parametrize("new", [(0, 0, 0), (255, 255, 255), (230, 0, 200)])
+def test_the_recomposed_subject_shows_nothing_of_the_old_background(
+    old: tuple[int, int, int], new: tuple[int, int, int]
+) -> None:
+    art, alpha = drawn_art()
+    estimate = estimate_foreground(composite(art, alpha, old), alpha)
+    soft = (alpha > 0) & (alpha < 255)
+    recomposed = composite(estimate.astype(np.float64), alpha, new)[soft].astype(float)
+    wanted = composite(art, alpha, new)[soft]
+    assert np.abs(recomposed - wanted).mean() <= MEAN_ERROR_LEVELS
+
+
+def test_a_sharp_edge_has_no_rim() -> None:
+    art, alpha = drawn_art(softness_px=2.0)
+    estimate = estimate_foreground(composite(art, alpha, (255, 255, 255)), alpha)
+    soft = (alpha > 30) & (alpha < 255)
+    assert np.abs(estimate[soft] - art[soft]).max() < 30
+
+
+def test_certain_subject_pixels_keep_their_colour() -> None:
+    art, alpha = drawn_art()
+    picture = composite(art, alpha, (0, 210, 40))
+    assert (estimate_foreground(picture, alpha)[alpha == 255] == picture[alpha == 255]).all()
+
+
+def test_nothing_of_the_removed_background_stays() -> None:
+    art, alpha = drawn_art()
+    assert not estimate_foreground(composite(art, alpha, (0, 210, 40)), alpha)[alpha == 0].any()
+
+
+def test_the_callers_picture_is_not_changed() -> None:
+    art, alpha = drawn_art()
+    picture = composite(art, alpha, (0, 210, 40))
+    before = picture.copy()
+    estimate_foreground(picture, alpha)
+    assert (picture == before).all()
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_even_alpha_is_survived(level: int) -> None:
+    picture = np.full((9, 7, 3), 77, np.uint8)
+    estimate = estimate_foreground(picture, np.full((9, 7), level, np.uint8))
+    assert np.abs(estimate.astype(int) - (77 if level else 0)).max() <= 1
+
+
+def test_despill_takes_the_screens_colour_out_of_a_grey_subject() -> None:
+    picture = np.full((20, 20, 3), (100, 160, 100), np.uint8)
+    clean = despill(picture, np.full((20, 20), 255, np.uint8), (0, 255, 0))
+    assert (np.ptp(clean.astype(int), axis=2) == 0).all()
+
+
+@pytest.mark.parametrize("hint", [(0, 255, 0), (0, 60, 255), (255, 20, 30)])
+def test_despill_keeps_luminance(hint: tuple[int, int, int]) -> None:
+    noise = np.random.default_rng(1).integers(30, 180, (40, 40, 3), np.uint8)
+    clean = despill(noise, np.full((40, 40), 255, np.uint8), hint)
+    assert np.abs(clean @ LUMINANCE - noise @ LUMINANCE).max() <= 1.0
+
+
+def test_despill_leaves_pixels_alone_in_which_the_screens_channel_does_not_lead() -> None:
+    skin = np.full((10, 10, 3), (210, 160, 140), np.uint8)
+    assert (despill(skin, np.full((10, 10), 255, np.uint8), (0, 255, 0)) == skin).all()
+
+
+def test_despill_does_nothing_for_a_grey_background() -> None:
+    art, alpha = drawn_art()
+    picture = composite(art, alpha, (120, 125, 118))
+    assert (despill(picture, alpha) == picture).all()
+
+
+def test_despill_finds_the_screens_colour_where_alpha_is_zero() -> None:
+    art, alpha = drawn_art()
+    picture = composite(np.full_like(art, 128.0), alpha, (0, 210, 40))
+    soft = (alpha > 60) & (alpha < 200)
+    clean = despill(picture, alpha)[soft].astype(int)
+    assert (clean[:, 1] <= np.maximum(clean[:, 0], clean[:, 2])).all()
