@@ -73,8 +73,6 @@ lint: $(DEVELOPMENT)
 	$(BIN)/python tools/check_protos.py
 	$(BIN)/python tools/gen_settings_docs.py --check
 	$(BIN)/python tools/gen_error_docs.py --check
-	$(BIN)/python -m tools.gen_compatibility_docs --check
-	$(BIN)/python tools/gen_error_docs.py --check
 	$(BIN)/python tools/gen_compatibility_docs.py --check
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
 	$(BIN)/hadolint services/*/Dockerfile

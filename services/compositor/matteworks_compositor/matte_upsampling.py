@@ -12,19 +12,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["upsample_matte"]
+__all__ = ["sample_field", "upsample_matte"]
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 # Alpha this close to an end is the network's rounding noise, not a soft edge.
 END_MARGIN = 4
-# Half width of the window over which alpha is taken to be linear in colour, in small-grid pixels.
-WINDOW_RADIUS_PX = 3
+# Slopes vary slowly: they are fitted on every second pixel of the small grid, over this half width.
+SLOPE_STEP = 2
+WINDOW_RADIUS = 1
 # Variance of colour (0..1) below which a window has no edge worth following.
-EDGE_VARIANCE = 1.5e-4
+EDGE_VARIANCE = 5e-5
 # Rows of the full picture refined at once: bounds the memory of a large picture.
 STRIP_ROWS = 256
 
 
-def upsample_matte(picture: NDArray[np.uint8], matte: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def upsample_matte(picture: Bytes, matte: Bytes) -> Bytes:
     """The matte at the picture's size, its contour moved onto the picture's edges.
 
     `picture` is H×W×3 sRGB; `matte` is h×w, stretched over the whole picture. A matte of the
@@ -36,39 +40,49 @@ def upsample_matte(picture: NDArray[np.uint8], matte: NDArray[np.uint8]) -> NDAr
     if (small_height, small_width) == (height, width):
         return cleaned
     if small_height >= height and small_width >= width:
-        shrunk: NDArray[np.uint8] = cv2.resize(cleaned, (width, height), interpolation=cv2.INTER_AREA)
+        shrunk = np.asarray(cv2.resize(cleaned, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         return _clean_ends(shrunk)
-    enlarged: NDArray[np.uint8] = cv2.resize(cleaned, (width, height), interpolation=cv2.INTER_CUBIC)
-    band = cv2.inRange(cleaned, 1, 254)
+    enlarged = np.asarray(cv2.resize(cleaned, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    band = _soft_band(cleaned)
     if not band.any():
         return enlarged
-    # One small pixel on each side: the enlargement's kernel spreads the band by that much.
-    band = cv2.dilate(band, np.ones((5, 5), np.uint8))
     left, top, box_width, box_height = cv2.boundingRect(band)
     box = (slice(top, top + box_height), slice(left, left + box_width))
-    guide = cv2.resize(picture, (small_width, small_height), interpolation=cv2.INTER_AREA)[box]
-    slopes = _colour_slopes(guide, cleaned[box], band[box])
+    guide = np.asarray(
+        cv2.resize(picture, (small_width, small_height), interpolation=cv2.INTER_AREA), np.uint8
+    )[box]
+    coarse = (max(1, box_width // SLOPE_STEP), max(1, box_height // SLOPE_STEP))
+    slopes = _colour_slopes(
+        *(
+            np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_AREA), np.uint8)
+            for image in (guide, cleaned[box], band[box])
+        )
+    )
+    slopes = np.asarray(cv2.resize(slopes, (box_width, box_height)), np.float32)
     _add_detail(enlarged, picture, slopes, guide, band, (left, top))
     return enlarged
 
 
-def _clean_ends(matte: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _clean_ends(matte: Bytes) -> Bytes:
     table = np.arange(256, dtype=np.uint8)
     table[:END_MARGIN] = 0
     table[256 - END_MARGIN :] = 255
-    cleaned: NDArray[np.uint8] = cv2.LUT(matte, table)
-    return cleaned
+    return np.asarray(cv2.LUT(matte, table), np.uint8)
 
 
-def _colour_slopes(
-    guide: NDArray[np.uint8], matte: NDArray[np.uint8], band: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def _soft_band(matte: Bytes) -> Bytes:
+    """255 where the enlarged matte can be soft: at soft pixels, and on both sides of hard steps."""
+    around = np.ones((3, 3), np.uint8)
+    steps = cv2.subtract(cv2.dilate(matte, around), cv2.erode(matte, around))
+    return np.asarray(cv2.dilate(cv2.inRange(steps, 1, 255), around), np.uint8)
+
+
+def _colour_slopes(guide: Bytes, matte: Bytes, band: Bytes) -> Floats:
     """How much alpha changes per level of each colour channel: h×w×3, zero outside the band."""
-    side = 2 * WINDOW_RADIUS_PX + 1
+    side = 2 * WINDOW_RADIUS + 1
 
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        blurred: NDArray[np.float32] = cv2.blur(values, (side, side))
-        return blurred
+    def mean(values: Floats) -> Floats:
+        return np.asarray(cv2.blur(values, (side, side)), np.float32)
 
     inside = band != 0
     colour = guide.astype(np.float32) * np.float32(1 / 255)
@@ -84,9 +98,7 @@ def _colour_slopes(
     return slopes
 
 
-def _solve_symmetric(
-    same: NDArray[np.float32], crossed: NDArray[np.float32], right: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _solve_symmetric(same: Floats, crossed: Floats, right: Floats) -> Floats:
     """Solve n symmetric 3×3 systems; `crossed` holds the entries rg, gb, br."""
     rr, gg, bb = same.T
     rg, gb, br = crossed.T
@@ -98,17 +110,22 @@ def _solve_symmetric(
         (c_rr * x + c_rg * y + c_rb * z, c_rg * x + c_gg * y + c_gb * z, c_rb * x + c_gb * y + c_bb * z),
         axis=1,
     )
-    scaled: NDArray[np.float32] = solution / np.maximum(determinant, np.float32(1e-12))[:, None]
+    scaled: Floats = solution / np.maximum(determinant, np.float32(1e-12))[:, None]
     return scaled
 
 
+def sample_field(field: Floats, x: Floats, y: Floats) -> Floats:
+    """Bilinear samples of `field` (h×w×c, at most four channels) at n points: n×c."""
+    count, columns = len(x), 1024
+    where = np.zeros((2, -(-count // columns) * columns), np.float32)
+    where[0, :count], where[1, :count] = x, y
+    grid = where.reshape(2, -1, columns)
+    sampled = cv2.remap(field, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, np.float32).reshape(-1, field.shape[2])[:count]
+
+
 def _add_detail(
-    enlarged: NDArray[np.uint8],
-    picture: NDArray[np.uint8],
-    slopes: NDArray[np.float32],
-    guide: NDArray[np.uint8],
-    band: NDArray[np.uint8],
-    origin: tuple[int, int],
+    enlarged: Bytes, picture: Bytes, slopes: Floats, guide: Bytes, band: Bytes, origin: tuple[int, int]
 ) -> None:
     """Add slope · lost detail to `enlarged`, in place, at the pixels of the band only."""
     height, width = enlarged.shape
@@ -116,42 +133,20 @@ def _add_detail(
     left, top = origin
     # What the small picture already explains is subtracted on the small grid, so that one
     # four-channel sample per pixel is enough.
-    explained = -(slopes * guide.astype(np.float32)).sum(axis=2, keepdims=True)
+    explained = -(slopes * guide).sum(axis=2, keepdims=True)
     fields = np.concatenate((slopes, explained), axis=2)
     first = int(top / step_y)
     last = min(height, int(np.ceil((top + guide.shape[0]) / step_y)) + 1)
     for start in range(first, last, STRIP_ROWS):
-        rows = slice(start, min(start + STRIP_ROWS, last))
-        source_rows = np.minimum(
-            ((np.arange(rows.start, rows.stop) + 0.5) * step_y).astype(np.intp), band.shape[0] - 1
-        )
-        strip_band = cv2.resize(
-            band[source_rows[0] : source_rows[-1] + 1],
-            (width, rows.stop - rows.start),
-            interpolation=cv2.INTER_NEAREST,
-        )
-        y, x = np.nonzero(strip_band)
-        if not len(y):
+        stop = min(start + STRIP_ROWS, last)
+        # Soft pixels of the enlargement are all that can change: beyond them the network was sure.
+        soft = cv2.inRange(enlarged[start:stop], 1, 254)
+        if not cv2.countNonZero(soft):
             continue
-        sampled = _sample(
-            fields, (x + 0.5) * step_x - 0.5 - left, (y + rows.start + 0.5) * step_y - 0.5 - top
-        )
-        colour = picture[rows][y, x].astype(np.float32)
-        detail = (sampled[:, :3] * colour).sum(axis=1) + sampled[:, 3]
-        target = enlarged[rows]
-        target[y, x] = np.clip(target[y, x] + detail + 0.5, 0, 255).astype(np.uint8)
-
-
-def _sample(
-    fields: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Bilinear samples of `fields` at n points: n×4."""
-    count = len(x)
-    columns = 1024
-    padded = -(-count // columns) * columns
-    where = np.zeros((2, padded), np.float32)
-    where[0, :count], where[1, :count] = x, y
-    grid = where.reshape(2, -1, columns)
-    sampled = cv2.remap(fields, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    flat: NDArray[np.float32] = sampled.reshape(-1, fields.shape[2])[:count]
-    return flat
+        x, y = np.asarray(cv2.findNonZero(soft)).reshape(-1, 2).T
+        y = y + start
+        where_x = ((x + np.float32(0.5)) * np.float32(step_x) - np.float32(0.5 + left)).astype(np.float32)
+        where_y = ((y + np.float32(0.5)) * np.float32(step_y) - np.float32(0.5 + top)).astype(np.float32)
+        sampled = sample_field(fields, where_x, where_y)
+        detail = np.einsum("nc,nc->n", sampled[:, :3], picture[y, x].astype(np.float32)) + sampled[:, 3]
+        enlarged[y, x] = np.clip(np.rint(enlarged[y, x] + detail), 0, 255).astype(np.uint8)

@@ -99,8 +99,8 @@ def test_a_fitted_size_keeps_the_aspect_ratio_to_a_pixel(size: Size, pixels: int
     if fitted == size or min(fitted.width_px, fitted.height_px) == 1:
         return
     factor = math.sqrt(pixels / size.pixel_count)
-    assert 0 <= size.width_px * factor - fitted.width_px < 1 + 1e-6
-    assert 0 <= size.height_px * factor - fitted.height_px < 1 + 1e-6
+    assert -1e-6 <= size.width_px * factor - fitted.width_px < 1 + 1e-6
+    assert -1e-6 <= size.height_px * factor - fitted.height_px < 1 + 1e-6
 
 
 @given(scenes(), sizes)

@@ -1,0 +1,27 @@
+// Sends HTTPS calls for the vendor's host to the stack, whichever library makes them.
+"use strict";
+const http = require("node:http");
+const https = require("node:https");
+
+const VENDOR = "api.remove.bg";
+const stack = new URL(process.env.STACK_URL);
+const httpsRequest = https.request;
+
+https.request = function request(...inputs) {
+  const first = inputs[0];
+  const options =
+    typeof first === "string" || first instanceof URL
+      ? { ...urlParts(new URL(first)), ...(typeof inputs[1] === "object" ? inputs[1] : {}) }
+      : first;
+  const host = options.hostname || options.host;
+  if (host !== VENDOR) return httpsRequest.apply(this, inputs);
+  const answer = inputs.find((input) => typeof input === "function");
+  return http.request(
+    { ...options, protocol: "http:", host: stack.hostname, hostname: stack.hostname, port: stack.port, agent: undefined },
+    answer,
+  );
+};
+
+function urlParts(url) {
+  return { hostname: url.hostname, path: url.pathname + url.search };
+}
