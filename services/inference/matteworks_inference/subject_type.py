@@ -94,7 +94,8 @@ FURNITURE_WEIGHT: Final = 0.5
 # Clothes speak for a person from the first of these scores of a person on, in full from the second.
 WORN_BY_SOMEBODY: Final = (0.08, 0.16)
 SCENE_WEIGHT: Final = 0.4
-# Of the pictures of people that were taken for something else none led by more than this.
+# Portraits that were taken for products led by less than this. A person with a larger bicycle or in
+# front of a taxi leads as something else by more.
 ROUTING_CONFIDENCE: Final = 0.6
 # Evidence below which nothing was recognised.
 LEAST_EVIDENCE: Final = 0.12
