@@ -7,6 +7,7 @@
 #   make gen      regenerate what is generated: stubs, documentation, compose's Envoy configuration
 #   make bench    our stack beside rembg, PHOTO=a large photo; prints the tables of docs/performance.md
 #   make profile  where the time of one request goes, stage by stage; PHOTO as above
+#   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make clean    everything that was made, except weights and accounts
@@ -27,7 +28,7 @@ SOURCES := services cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench profile shadows fuzz clean venv dev weights
+.PHONY: help demo up test lint gen bench profile eval shadows fuzz clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -90,6 +91,10 @@ bench: $(DEVELOPMENT) $(WEIGHTS)
 
 profile: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.profile --photo $(PHOTO) $(ARGS)
+
+eval: $(DEVELOPMENT)
+	@mkdir -p out
+	@$(BIN)/python tools/evaluate_mattes.py --data $(DATA) --models $(WEIGHTS_DIR) --sheet out/eval.png $(ARGS)
 
 shadows: $(DEVELOPMENT)
 	@mkdir -p out

@@ -86,6 +86,9 @@ ISLAND_MASS: Final = 0.03
 ISLAND_DISTANCE: Final = 0.03
 # Fainter than this is nothing; a component that is nowhere above the middle is a veil over background.
 VEIL_LEVEL: Final = 4
+# The general network's strongest answer of 255 to a landscape without a subject is 11 and more; to an empty
+# picture 4, to a plain gradient 9.
+FAINTEST_HINT: Final = 10
 # Holes smaller than this part of the subject are a network's doubt about a pattern, not a handle.
 HOLE_AREA: Final = 0.0015
 
@@ -140,12 +143,14 @@ def blend(
     if general is None:
         return _step(next(iter(sized.values())), *PORTRAIT_STEP)
     if quality == "fast":
-        return _confident(general, PERSON_CENTRE if subject == PERSON else _centre(sized))
-    if portrait is not None and subject in (PERSON, None) and _is_same_subject(general, portrait):
+        matte = _confident(general, PERSON_CENTRE if subject == PERSON else _centre(sized))
+    elif portrait is not None and subject in (PERSON, None) and _is_same_subject(general, portrait):
         matte = _person(sized, portrait)
     else:
         matte = _confident(general, _centre(sized))
-    return _without_islands(_without_pinholes(matte))
+    if int(matte.max()) <= 127 and GENERAL in sized:
+        return _hint(sized[GENERAL])
+    return matte if quality == "fast" else _without_islands(_without_pinholes(matte))
 
 
 def second_look(matte: Bytes) -> Look | None:
@@ -187,6 +192,16 @@ def with_second_look(
         again = _fit(closer[role], look.right - look.left, look.bottom - look.top)
         box[:] = cv2.addWeighted(box, 0.5, again, 0.5, 0)
     return merged
+
+
+def _hint(general: Bytes) -> Bytes:
+    """What the general network hints at in a picture without a clear subject, a landscape for example;
+    nothing when it says no more than it says of an empty one.
+    """
+    peak = int(general.max())
+    if peak < FAINTEST_HINT:
+        return np.zeros_like(general)
+    return _step(general, *(bound * peak / 255 for bound in PORTRAIT_STEP))
 
 
 def _person(sized: Mapping[str, Bytes], portrait: Bytes) -> Bytes:

@@ -12,6 +12,7 @@ from matteworks_inference.blending import (
     PORTRAIT,
     SMALL,
     Look,
+    Quality,
     blend,
     networks_needed,
     portrait_short_side_px,
@@ -168,3 +169,14 @@ def test_a_second_look_changes_nothing_outside_its_box() -> None:
     merged = with_second_look({GENERAL: answer((BODY, 200), ((slice(0, 9), slice(0, 9)), 77))}, look,
                               {GENERAL: closer}, (WIDTH, HEIGHT))[GENERAL]  # fmt: skip
     assert (merged == answer((BODY, 100), ((slice(0, 9), slice(0, 9)), 77))).all()
+
+
+@pytest.mark.parametrize("quality", ["fast", "balanced", "best"])
+def test_a_faint_hint_becomes_a_subject_and_an_empty_picture_stays_empty(quality: Quality) -> None:
+    """A landscape has no clear subject; its cut-out is what the network leans to, not a refusal."""
+    picture = np.zeros((40, 40, 3), np.uint8)
+    hint, nothing = np.zeros((40, 40), np.uint8), np.full((40, 40), 4, np.uint8)
+    hint[10:30, 10:30] = 12
+    assert blend(picture, {GENERAL: hint}, None, quality)[20, 20] == 255
+    assert blend(picture, {GENERAL: hint}, None, quality)[2, 2] == 0
+    assert not blend(picture, {GENERAL: nothing}, None, quality).any()
