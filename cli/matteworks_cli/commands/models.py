@@ -65,6 +65,7 @@ def pull_models(
         failed = [entry.name for entry in entries if not _pull(entry, directory)]
         if failed:
             raise CommandFailed(f"Not fetched: {', '.join(failed)}.", EXIT_FAILED)
+        _prepare(directory)
         return
 
     def pulled(entry: ModelEntry) -> bool:
@@ -80,6 +81,23 @@ def pull_models(
     for entry in others:
         if entry.is_pulled_by_default:
             _pull(entry, directory)
+    _prepare(directory)
+
+
+def _prepare(directory: Path) -> None:
+    """Do now what the first start would otherwise take its time for, and say which engine runs what."""
+    from matteworks_common.settings import SettingsError
+    from matteworks_inference.engine import EngineUnavailable
+    from matteworks_inference.graph import GraphError
+    from matteworks_inference.preparation import prepare_for_machine
+
+    typer.echo("Preparing the networks for this machine, once ...")
+    try:
+        prepared = prepare_for_machine(directory)
+    except (SettingsError, EngineUnavailable, GraphError) as error:
+        raise CommandFailed(str(error), EXIT_FAILED) from error
+    for name, facts in prepared.items():
+        typer.echo(f"{name}: {facts.label} ({facts.reason})")
 
 
 def _pull(entry: ModelEntry, directory: Path) -> bool:

@@ -67,7 +67,7 @@ def open_engine(settings: InferenceSettings, *, thread_count: int, graphs: Graph
     rival = OpenVinoEngine(thread_count=thread_count, max_batch_items=settings.batch_items, graphs=graphs)
     if settings.engine == "openvino":
         return rival
-    return MeasuredEngines(usual, rival, ChoiceMemory(graphs, thread_count))
+    return MeasuredEngines(usual, rival, ChoiceMemory(graphs))
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,11 @@ class Choice:
 
 
 class ChoiceMemory:
-    """Choices of earlier starts, good for the same weights, runtimes, processor and threads."""
+    """Choices of earlier starts, good for the same weights, runtimes and processor."""
 
-    def __init__(self, graphs: GraphStore, thread_count: int) -> None:
+    def __init__(self, graphs: GraphStore) -> None:
         self._graphs = graphs
-        self._circumstances = (
-            version("onnxruntime"), version("openvino"), processor_features(), thread_count,
-        )  # fmt: skip
+        self._circumstances = (version("onnxruntime"), version("openvino"), processor_features())
 
     def recall(self, entry: ModelEntry) -> Choice | None:
         """What was measured for `entry`; None when nothing was, or the note cannot be read."""

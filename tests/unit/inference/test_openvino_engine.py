@@ -83,7 +83,7 @@ def measured(directory: Path, *, usual_s: float, rival_s: float) -> tuple[Measur
     usual, rival = FakeEngine(), Rival()
     usual.run_s, rival.run_s = usual_s, rival_s
     choice: Any = rival
-    return MeasuredEngines(usual, choice, ChoiceMemory(graphs(directory), 1)), usual, rival
+    return MeasuredEngines(usual, choice, ChoiceMemory(graphs(directory))), usual, rival
 
 
 def loaded_names(*engines: FakeEngine) -> Sequence[list[str]]:
@@ -121,16 +121,17 @@ def test_the_choice_is_remembered(tmp_path: Path) -> None:
     assert usual.runs == []
 
 
-def test_another_thread_count_is_measured_anew(tmp_path: Path) -> None:
+def test_other_weights_are_measured_anew(tmp_path: Path) -> None:
     entry = entry_in(tmp_path, bears_bfloat16=True)
-    ChoiceMemory(graphs(tmp_path), 1).remember(entry, Choice(2.0, 1.0))
-    assert ChoiceMemory(graphs(tmp_path), 1).recall(entry) == Choice(2.0, 1.0)
-    assert ChoiceMemory(graphs(tmp_path), 2).recall(entry) is None
+    memory = ChoiceMemory(graphs(tmp_path))
+    memory.remember(entry, Choice(2.0, 1.0))
+    assert memory.recall(entry) == Choice(2.0, 1.0)
+    assert memory.recall(replace(entry, sha256="0" * 64)) is None
 
 
 def test_a_spoilt_note_is_no_choice(tmp_path: Path) -> None:
     (graphs(tmp_path).folder / "engine-choice.json").write_text("{")
-    assert ChoiceMemory(graphs(tmp_path), 1).recall(entry_in(tmp_path)) is None
+    assert ChoiceMemory(graphs(tmp_path)).recall(entry_in(tmp_path)) is None
 
 
 def test_openvino_on_a_cuda_device_is_refused(tmp_path: Path) -> None:

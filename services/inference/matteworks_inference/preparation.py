@@ -1,0 +1,36 @@
+"""What a machine needs only once, done before the first start instead of during it: graphs are finished and
+optimised, networks compiled, engines raced. Without it the first start does the same and takes longer.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from matteworks_common.settings import load_settings
+from matteworks_inference.app import choose_models
+from matteworks_inference.engine import EngineFacts
+from matteworks_inference.engine_choice import open_engine
+from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.models.registry import load_registry
+from matteworks_inference.processor_count import usable_processor_count
+from matteworks_inference.settings import InferenceSettings
+
+
+def prepare_for_machine(directory: Path) -> dict[str, EngineFacts]:
+    """Load every model whose weights are in `directory` once; returns what will run it, by name. Blocks.
+
+    Raises SettingsError when there are no weights or a file is a wrong one, EngineUnavailable, GraphError.
+    """
+    settings = load_settings(InferenceSettings).model_copy(update={"model_directory": directory})
+    graphs = GraphStore(directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
+    engine = open_engine(settings, thread_count=settings.threads or usable_processor_count(), graphs=graphs)
+    try:
+        facts = {}
+        for entry, weights in choose_models(settings, load_registry()):
+            engine.load(entry, weights)
+            facts[entry.name] = engine.facts_of(entry.name)
+            engine.unload(entry.name)
+        return facts
+    finally:
+        engine.close()
