@@ -13,8 +13,8 @@ from matteworks_inference.picture import Picture
 from matteworks_inference.subject_networks import SubjectNetworks
 
 CHECKSUMS = {
-    "efficientnet_lite0_imagenet.onnx": "750b397864a3ce04e67dd3e009e728b902016e4e355179d8d462369c72fb7ee7",
-    "ssd_mobilenetv2_oidv4.onnx": "c55f4ff8568ab34d088fef1009505d034eb151e0232922f58e78ffc498369988",
+    "efficientnet_lite0_imagenet.onnx": "abb764826531c81ec521d2f625ecc2050cafdd559d5f4edee35ab67f88504e85",
+    "ssd_mobilenetv2_oidv4.onnx": "b83298caf63b2ccc621b8ea7393d696bc03be495f917f0198e27b3a513183626",
     "ssd_mobilenetv2_oidv4.labels.txt": "c148336a65f673013609a923fdcbdeec0f49df935045029c3746a3828a0e80e0",
 }
 
