@@ -40,15 +40,11 @@ CLIENTS = (
     Client("remove.bg", "remove_bg_client.js", ("remove.bg@1.3.0",)),
     Client("removebg-wrapper", "removebg_wrapper_client.js", ("removebg-wrapper@1.0.3",)),
     Client("axios and form-data", "axios_client.js", ("axios@1", "form-data@4"), True),
+    Client("pyclipdrop", "pyclipdrop_client.py", ("pyclipdrop==1.0.1",)),
+    Client("photoroom-cli", "photoroom_cli_client.mjs", ("photoroom-cli@1.7.1",)),
     Client("native fetch", "fetch_client.mjs", (), True),
     Client("curl", "curl_client.sh", (), True),
 )
-
-# Clients whose routes we do not serve. They are listed so that nobody takes them for forgotten.
-WAITING_FOR_THEIR_DIALECT = {
-    "pyclipdrop": "speaks ClipDrop's API: POST /remove-background/v1",
-    "photoroom-cli": "speaks Photoroom's API: POST /v1/segment",
-}
 
 
 class NotInstalled(Exception):

@@ -29,7 +29,9 @@ class ValkeyProcess:
         self._process = subprocess.Popen(
             [
                 str(get_binary_path()), "--port", str(self._port), "--bind", "127.0.0.1",
-                "--dir", str(self._directory), "--appendonly", "yes", "--save", "", "--daemonize", "no",
+                "--dir", str(self._directory), "--save", "", "--daemonize", "no",
+                # Everything that was answered is on disk, so that a test may kill it at any moment.
+                "--appendonly", "yes", "--appendfsync", "always",
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

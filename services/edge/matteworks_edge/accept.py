@@ -27,6 +27,17 @@ def prefers_json(accept: str | None) -> bool:
     return json_quality > 0 and json_quality > bytes_quality
 
 
+def preferred_picture(accept: str | None) -> str:
+    """`png`, `webp` or `jpeg`, whichever is liked best; png when it is a draw or nothing is said."""
+    qualities = dict.fromkeys(("png", "webp", "jpeg"), 0.0)
+    for part in (accept or "").lower().split(",")[:_MAX_RANGES]:
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        name = media_range.removeprefix("image/")
+        if media_range.startswith("image/") and name in qualities:
+            qualities[name] = max(qualities[name], _quality_of(parameters))
+    return max(qualities, key=lambda name: qualities[name])
+
+
 def _quality_of(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -50,9 +51,25 @@ class Size:
         return Offer(max_pixels, self.credits_milli, self.is_free_call_eligible)
 
 
+class ErrorStyle(Enum):
+    """How a failed request is told."""
+
+    # {"errors": [{"title", "code", "detail"?}]}
+    LIST = auto()
+    # {"detail", "status_code", "type"}
+    DETAIL = auto()
+    # {"error"}
+    SENTENCE = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A public API. `sizes` has lower-case names, with every alias."""
+    """A public API. `sizes` has lower-case names, with every alias.
+
+    `json_name` is the member that holds the picture when JSON is preferred: `data` for remove.bg's own
+    document, another name for a flat one, empty when this API never answers with JSON.
+    `has_credit_figures`: tells the charge and what is left in headers of its own.
+    """
 
     name: str
     default_size: str
@@ -64,6 +81,12 @@ class Dialect:
     has_foreground_box: bool
     has_max_size: bool
     errors: Mapping[Reason, PublicError] = field(default_factory=dict)
+    error_style: ErrorStyle = ErrorStyle.LIST
+    json_name: str = "data"
+    takes_format_from_accept: bool = False
+    takes_despill: bool = False
+    has_uncertainty: bool = False
+    has_credit_figures: bool = False
 
     def offers(self, size: Size, header: ImageHeader, *, is_test: bool) -> list[Offer]:
         """What may be charged for `size` of a picture, best first. A test key gets a free preview."""
@@ -141,6 +164,56 @@ BGERASER: Final = Dialect(
 )
 
 
+PHOTOROOM: Final = Dialect(
+    name="photoroom",
+    default_size="full",
+    default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
+    sizes={
+        "preview": _PREVIEW,
+        "medium": Size(1000, max_pixels=1_500_000),
+        "hd": Size(1000, max_pixels=4_000_000),
+        "full": Size(1000, max_pixels=36_000_000),
+    },
+    preview=_PREVIEW,
+    width_header="X-Width",
+    height_header="X-Height",
+    has_foreground_box=False,
+    has_max_size=False,
+    errors={
+        reasons.ERROR_REASON_MISSING_SOURCE: PublicError(400, "missing_image", "Please provide an image")
+    },
+    error_style=ErrorStyle.DETAIL,
+    json_name="base64img",
+    takes_despill=True,
+    has_uncertainty=True,
+)
+
+# Results have the size of the input; every call costs one credit.
+_CLIPDROP_ONLY = Size(1000, max_pixels=25_000_000)
+
+CLIPDROP: Final = Dialect(
+    name="clipdrop",
+    default_size="full",
+    default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
+    sizes={"full": _CLIPDROP_ONLY},
+    preview=_PREVIEW,
+    width_header="X-Width",
+    height_header="X-Height",
+    has_foreground_box=False,
+    has_max_size=False,
+    errors={
+        reasons.ERROR_REASON_KEY_MISSING: PublicError(401, "no_key", "No api key provided"),
+        reasons.ERROR_REASON_KEY_INVALID: PublicError(403, "invalid_key", "API Key invalid"),
+    },
+    error_style=ErrorStyle.SENTENCE,
+    json_name="",
+    takes_format_from_accept=True,
+    has_credit_figures=True,
+)
+
+_BY_PATH: Final = {"/v1/segment": PHOTOROOM, "/remove-background/v1": CLIPDROP}
+
+
 def dialect_of(path: str) -> Dialect:
     """The dialect that answers for `path`, also when no route has it."""
-    return BGERASER if path.startswith("/v1/") else REMOVE_BG
+    return _BY_PATH.get(path) or (BGERASER if path.startswith("/v1/") else REMOVE_BG)

@@ -73,6 +73,8 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalRequest:
         bg_color=fields.read("bg_color", parse_bg_color, None),
         shadows=_read_shadows(fields),
     )
+    if dialect.takes_despill:
+        options.despill = fields.boolean("despill", False)
     margin = fields.read("crop_margin", parse_crop_margin, compositor_pb2.Crop())
     if fields.boolean("crop", False):
         options.crop.CopyFrom(margin)

@@ -106,6 +106,7 @@ class ExchangeMiddleware:
                             answer,
                             rate_limit_headers(exchange.rate_limit)
                             or refusal_rate_headers(errors[0].metadata),
+                            exchange.dialect.error_style,
                         )
                         if isinstance(error, HTTPException) and error.headers:
                             response.headers.update(error.headers)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from matteworks_common.errors import Reason
-from matteworks_edge.dialects import BGERASER, REMOVE_BG, Dialect
+from matteworks_edge.dialects import BGERASER, CLIPDROP, PHOTOROOM, REMOVE_BG, Dialect, ErrorStyle
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
 from matteworks_edge.parameters import CHANNELS, FORMATS, SUBJECT_TYPES, TYPE_LEVELS
 from matteworks_edge.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
@@ -37,6 +37,8 @@ def build_document(version: str) -> dict[str, Any]:
         "paths": {
             "/v1.0/removebg": {"post": _removal(REMOVE_BG, "removeBackground")},
             "/v1/removebg": {"post": _removal(BGERASER, "removeBackgroundBgeraser")},
+            "/v1/segment": {"post": _removal(PHOTOROOM, "removeBackgroundPhotoroom")},
+            "/remove-background/v1": {"post": _removal(CLIPDROP, "removeBackgroundClipdrop")},
             "/v1.0/account": {"get": _account(REMOVE_BG, "getAccount")},
             "/v1/account": {"get": _account(BGERASER, "getAccountBgeraser")},
             "/v1.0/improve": {"post": _improve(REMOVE_BG)},
@@ -48,7 +50,15 @@ def build_document(version: str) -> dict[str, Any]:
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
             },
-            "schemas": {"Errors": _ERRORS, "Removal": _REMOVAL_JSON, "Account": _ACCOUNT},
+            "schemas": {
+                "Errors": _ERRORS,
+                "ErrorDetail": _closed_object(
+                    {"detail": _TEXT, "status_code": {"type": "integer"}, "type": _TEXT}
+                ),
+                "ErrorSentence": _closed_object({"error": _TEXT}),
+                "Removal": _REMOVAL_JSON,
+                "Account": _ACCOUNT,
+            },
         },
     }
 
@@ -276,12 +286,20 @@ def _removal(dialect: Dialect, operation_id: str) -> dict[str, Any]:
                     "image/jpeg": {},
                     "image/webp": {},
                     "application/zip": {},
-                    "application/json": {"schema": {"$ref": "#/components/schemas/Removal"}},
+                    **_json_result(dialect),
                 },
             },
             **_errors(dialect),
         },
     }
+
+
+def _json_result(dialect: Dialect) -> dict[str, Any]:
+    if not dialect.json_name:
+        return {}
+    flat = _closed_object({dialect.json_name: {"type": "string", "contentEncoding": "base64"}})
+    schema = {"$ref": "#/components/schemas/Removal"} if dialect.json_name == "data" else flat
+    return {"application/json": {"schema": schema}}
 
 
 def _account(dialect: Dialect, operation_id: str) -> dict[str, Any]:
@@ -356,6 +374,10 @@ def _result_headers(dialect: Dialect) -> dict[str, Schema]:
         headers |= {f"X-Foreground-{side}": whole for side in ("Top", "Left", "Width", "Height")}
     if dialect.has_max_size:
         headers |= {"X-Max-Width": whole, "X-Max-Height": whole}
+    if dialect.has_uncertainty:
+        headers["X-Uncertainty-Score"] = {"type": "number", "minimum": -1, "maximum": 1}
+    if dialect.has_credit_figures:
+        headers |= {"X-Credits-Consumed": {"type": "number", "minimum": 0}, "X-Remaining-Credits": whole}
     return headers
 
 
@@ -370,10 +392,19 @@ def _errors(dialect: Dialect) -> dict[str, Any]:
         # 404 and 405 belong to paths and methods that have no operation; 499 is never read.
         if public.status not in (404, 405, 499):
             by_status.setdefault(public.status, []).append(public)
-    return {str(status): _error(status, by_status[status]) for status in sorted(by_status)}
+    return {
+        str(status): _error(status, by_status[status], dialect.error_style) for status in sorted(by_status)
+    }
 
 
-def _error(status: int, errors: Sequence[PublicError]) -> dict[str, Any]:
+_ERROR_SCHEMAS: Final = {
+    ErrorStyle.LIST: "Errors",
+    ErrorStyle.DETAIL: "ErrorDetail",
+    ErrorStyle.SENTENCE: "ErrorSentence",
+}
+
+
+def _error(status: int, errors: Sequence[PublicError], style: ErrorStyle = ErrorStyle.LIST) -> dict[str, Any]:
     codes = ", ".join(dict.fromkeys(error.code for error in errors)) or "service_unavailable"
     headers: dict[str, Schema] = {
         "X-Credits-Charged": {"type": "number", "const": 0},
@@ -384,7 +415,9 @@ def _error(status: int, errors: Sequence[PublicError]) -> dict[str, Any]:
     return {
         "description": f"Codes: {codes}.",
         "headers": _headers(headers),
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Errors"}}},
+        "content": {
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR_SCHEMAS[style]}"}}
+        },
     }
 
 

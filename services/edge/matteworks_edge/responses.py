@@ -13,7 +13,7 @@ from starlette.responses import Response
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
-from matteworks_edge.dialects import Dialect
+from matteworks_edge.dialects import Dialect, ErrorStyle
 from matteworks_edge.errors import ErrorAnswer
 from matteworks_edge.removal import Removal
 
@@ -41,7 +41,7 @@ EXPOSED_HEADERS: Final = (
     "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
     "X-Credits-Charged, X-Foreground-Top, X-Foreground-Left, X-Foreground-Width, X-Foreground-Height, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Repeated-Request, X-Request-Id, "
-    "Retry-After, Server-Timing"
+    "X-Uncertainty-Score, X-Remaining-Credits, X-Credits-Consumed, Retry-After, Server-Timing"
 )
 
 
@@ -96,14 +96,33 @@ def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict
         widest = rendering.source_size if rendering.is_shrunk else rendering.size
         headers["X-Max-Width"] = str(widest.width_px)
         headers["X-Max-Height"] = str(widest.height_px)
+    if dialect.has_uncertainty:
+        subject = removal.response.subject
+        is_person = subject.type == image_pb2.SUBJECT_TYPE_PERSON
+        headers["X-Uncertainty-Score"] = "-1" if is_person else f"{max(0.0, 1 - subject.confidence):.3f}"
     if removal.is_repeat:
         headers["X-Repeated-Request"] = "true"
     return headers
 
 
-def removal_json(removal: Removal) -> bytes:
-    """The JSON form of a result; the numbers after the picture, as callers know it."""
+def credit_figures(charged_milli: int, account: auth_pb2.Account | None) -> dict[str, str]:
+    """What was charged and, when it is known, what is left, in whole credits rounded down."""
+    headers = {"X-Credits-Consumed": format_credits(charged_milli)}
+    if account is not None:
+        left_milli = (
+            account.subscription_credits_milli + account.payg_credits_milli + account.enterprise_credits_milli
+        )
+        headers["X-Remaining-Credits"] = str(left_milli // 1000)
+    return headers
+
+
+def removal_json(removal: Removal, name: str) -> bytes:
+    """The JSON form of a result; the numbers after the picture, as callers know it. Another `name` than
+    `data` makes a flat document of the picture alone.
+    """
     rendering = removal.response.rendering
+    if name != "data":
+        return b'{"%s":"%s"}' % (name.encode(), base64.b64encode(rendering.image))
     box = rendering.foreground
     # Joined by hand: the text has up to 70 MB, and base64 needs no escaping.
     return b"".join(
@@ -144,10 +163,21 @@ def json_response(document: Any, status: int = 200, headers: Mapping[str, str] |
     return Response(body, status, {**tag, **(headers or {})}, JSON_TYPE)
 
 
-def error_response(answer: ErrorAnswer, rate_headers: Mapping[str, str]) -> Response:
+def error_response(answer: ErrorAnswer, rate_headers: Mapping[str, str], style: ErrorStyle) -> Response:
     """A failed request: never charged, and it says so."""
     headers = {"X-Credits-Charged": "0", **rate_headers, **answer.headers}
-    return json_response(answer.document, answer.status, headers)
+    return json_response(_error_document(answer, style), answer.status, headers)
+
+
+def _error_document(answer: ErrorAnswer, style: ErrorStyle) -> object:
+    if style is ErrorStyle.LIST:
+        return answer.document
+    # These have room for one error; the first one decided the status.
+    first = answer.document["errors"][0]
+    sentence = ": ".join(first[name] for name in ("title", "detail") if name in first)
+    if style is ErrorStyle.SENTENCE:
+        return {"error": sentence}
+    return {"detail": sentence, "status_code": answer.status, "type": first["code"]}
 
 
 def server_timing(durations_s: Iterable[tuple[str, float]]) -> str:

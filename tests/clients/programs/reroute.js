@@ -1,9 +1,9 @@
-// Sends HTTPS calls for the vendor's host to the stack, whichever library makes them.
+// Sends HTTPS calls for the vendors' hosts to the stack, whichever library makes them.
 "use strict";
 const http = require("node:http");
 const https = require("node:https");
 
-const VENDOR = "api.remove.bg";
+const VENDORS = new Set(["api.remove.bg", "sdk.photoroom.com"]);
 const stack = new URL(process.env.STACK_URL);
 const httpsRequest = https.request;
 
@@ -14,7 +14,7 @@ https.request = function request(...inputs) {
       ? { ...urlParts(new URL(first)), ...(typeof inputs[1] === "object" ? inputs[1] : {}) }
       : first;
   const host = options.hostname || options.host;
-  if (host !== VENDOR) return httpsRequest.apply(this, inputs);
+  if (!VENDORS.has(host)) return httpsRequest.apply(this, inputs);
   const answer = inputs.find((input) => typeof input === "function");
   return http.request(
     { ...options, protocol: "http:", host: stack.hostname, hostname: stack.hostname, port: stack.port, agent: undefined },
