@@ -86,9 +86,9 @@ ISLAND_MASS: Final = 0.03
 ISLAND_DISTANCE: Final = 0.03
 # Fainter than this is nothing; a component that is nowhere above the middle is a veil over background.
 VEIL_LEVEL: Final = 4
-# The general network's strongest answer of 255 to a landscape without a subject is 11 and more; to an empty
-# picture 4, to a plain gradient 9.
-FAINTEST_HINT: Final = 10
+# Strongest answers, of 255, from which on a network means something. To landscapes without a subject one of
+# the two answers at least this; to an empty picture they answer 4 and 2, to a plain gradient 9 and 38.
+FAINTEST_HINTS: Final = {GENERAL: 10, SMALL: 60}
 # Holes smaller than this part of the subject are a network's doubt about a pattern, not a handle.
 HOLE_AREA: Final = 0.0015
 
@@ -148,8 +148,8 @@ def blend(
         matte = _person(sized, portrait)
     else:
         matte = _confident(general, _centre(sized))
-    if int(matte.max()) <= 127 and GENERAL in sized:
-        return _hint(sized[GENERAL])
+    if int(matte.max()) <= 127:
+        return _hint(sized)
     return matte if quality == "fast" else _without_islands(_without_pinholes(matte))
 
 
@@ -194,14 +194,16 @@ def with_second_look(
     return merged
 
 
-def _hint(general: Bytes) -> Bytes:
-    """What the general network hints at in a picture without a clear subject, a landscape for example;
-    nothing when it says no more than it says of an empty one.
+def _hint(sized: Mapping[str, Bytes]) -> Bytes:
+    """What a general network hints at in a picture without a clear subject, a landscape for example;
+    nothing when none says more than it says of an empty one.
     """
-    peak = int(general.max())
-    if peak < FAINTEST_HINT:
-        return np.zeros_like(general)
-    return _step(general, *(bound * peak / 255 for bound in PORTRAIT_STEP))
+    for role, faintest in FAINTEST_HINTS.items():
+        heard = sized.get(role)
+        if heard is not None and int(heard.max()) >= faintest:
+            peak = int(heard.max()) / 255
+            return _step(heard, *(bound * peak for bound in PORTRAIT_STEP))
+    return np.zeros_like(next(iter(sized.values())))
 
 
 def _person(sized: Mapping[str, Bytes], portrait: Bytes) -> Bytes:

@@ -180,3 +180,12 @@ def test_a_faint_hint_becomes_a_subject_and_an_empty_picture_stays_empty(quality
     assert blend(picture, {GENERAL: hint}, None, quality)[20, 20] == 255
     assert blend(picture, {GENERAL: hint}, None, quality)[2, 2] == 0
     assert not blend(picture, {GENERAL: nothing}, None, quality).any()
+
+
+def test_a_hint_of_the_small_network_is_enough() -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    hint, nothing = np.zeros((40, 40), np.uint8), np.full((40, 40), 4, np.uint8)
+    hint[10:30, 10:30] = 120
+    assert blend(picture, {GENERAL: nothing, SMALL: hint}, None, "balanced")[20, 20] == 255
+    hint[hint > 0] = 38
+    assert not blend(picture, {GENERAL: nothing, SMALL: hint}, None, "balanced").any()
