@@ -93,8 +93,8 @@ These clients run unmodified against the whole stack in every test run:
 The requests of the official command line, the vendor's browser form, the Ruby gem, the Swift, PHP and GIMP
 clients are sent byte for byte, and answers are read as the strict parsers of the Ruby, Go, Swift and PHP
 clients read them.
-`pyclipdrop` 1.0.1 (`base_url=`) and `photoroom-cli` 1.7.1 (rerouted) run against the routes of their own vendors'
-dialects, `POST /remove-background/v1` and `POST /v1/segment`.
+`pyclipdrop` 1.0.1 (`base_url=`) and `photoroom-cli` 1.7.1 (rerouted) run against the routes of their own
+vendors' dialects, `POST /remove-background/v1` and `POST /v1/segment`.
 
 ## Where the vendor's behaviour is not known
 
