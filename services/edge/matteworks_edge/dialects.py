@@ -188,14 +188,12 @@ PHOTOROOM: Final = Dialect(
     has_uncertainty=True,
 )
 
-# Results have the size of the input; every call costs one credit.
-_CLIPDROP_ONLY = Size(1000, max_pixels=25_000_000)
-
 CLIPDROP: Final = Dialect(
     name="clipdrop",
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
-    sizes={"full": _CLIPDROP_ONLY},
+    # Results have the size of the input; every call costs one credit.
+    sizes={"full": _FULL},
     preview=_PREVIEW,
     width_header="X-Width",
     height_header="X-Height",

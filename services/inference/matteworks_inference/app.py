@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +83,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     prepare_decoder(thread_count)
     registry = CollectorRegistry()
     metrics = InferenceMetrics(registry)
-    graphs = GraphStore(settings.model_directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
+    graphs = GraphStore.beside_weights(settings.model_directory)
     try:
         engine = given.engine or open_engine(settings, thread_count=thread_count, graphs=graphs)
     except EngineUnavailable as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,11 @@ class GraphStore:
     def __init__(self, directory: Path, fallback: Path) -> None:
         self._folder = directory / _FOLDER
         self._fallback = fallback
+
+    @classmethod
+    def beside_weights(cls, directory: Path) -> GraphStore:
+        """The store of a model directory; one that cannot be written is replaced by a temporary folder."""
+        return cls(directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
 
     @property
     def folder(self) -> Path:

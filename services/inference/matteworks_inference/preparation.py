@@ -4,7 +4,6 @@ optimised, networks compiled, engines raced. Without it the first start does the
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from matteworks_common.settings import load_settings
@@ -23,7 +22,7 @@ def prepare_for_machine(directory: Path) -> dict[str, EngineFacts]:
     Raises SettingsError when there are no weights or a file is a wrong one, EngineUnavailable, GraphError.
     """
     settings = load_settings(InferenceSettings).model_copy(update={"model_directory": directory})
-    graphs = GraphStore(directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
+    graphs = GraphStore.beside_weights(directory)
     engine = open_engine(settings, thread_count=settings.threads or usable_processor_count(), graphs=graphs)
     try:
         facts = {}
