@@ -1,7 +1,8 @@
-"""OpenVINO on the CPU: the same finished graphs, faster where the processor multiplies bfloat16.
+"""OpenVINO on the CPU: the same finished graphs in 8 bits or bfloat16, several times as fast.
 
 Compiled networks are kept in OpenVINO's own cache beside the finished graphs, so that a later start only
-reads them. Each slot has an inference request of its own, whose input is the slot's buffer.
+reads them. A network has one inference request, because the device runs one batch at a time; it reads the
+batch's own buffer.
 """
 
 from __future__ import annotations
@@ -12,43 +13,46 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import openvino
 import structlog
 
+from matteworks_inference.eight_bit import load_ranges, quantise
 from matteworks_inference.engine import EngineFacts, EngineUnavailable, MatteArray, NetworkKey, PixelArray
-from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.graph_store import GraphStore, processor_features
 from matteworks_inference.models.registry import ModelEntry
 
+# Processors with these add products of bytes in 32 bits; older ones in 16, where sums saturate.
+_EXACT_BYTE_PRODUCTS: Final = {"avx512_vnni", "avx_vnni", "amx_int8"}
+# A side of any length, as OpenVINO writes it.
+_ANY: Final = -1
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
 class _Slot:
-    """One buffer and the request that reads it."""
+    """One buffer, seen as an array and as what a request reads."""
 
     key: NetworkKey
     pixels: npt.NDArray[np.uint8]
-    request: Any
-    item_count: int = 0
+    tensor: Any
 
 
 @dataclass
 class _Network:
     entry: ModelEntry
-    # By width, height, items: OpenVINO compiles for fixed shapes.
-    compiled: dict[tuple[int, int, int], Any] = field(default_factory=dict)
+    request: Any
     free_slots: dict[tuple[NetworkKey, int], list[_Slot]] = field(default_factory=dict)
 
 
 class OpenVinoEngine:
-    """See `Engine`. Networks that bear it run in bfloat16 where the processor has it, the others in float32.
+    """See `Engine`. Networks with measured ranges run in 8 bits. What is left of them, and the others, runs
+    in bfloat16 where the network bears it and the processor has it, else in float32.
 
-    Measured as mean distance of mattes in levels of 255: ISNet moves by 0.01 to 0.24, which nobody sees;
-    U2-Net-p by up to 10 and MODNet by up to 6, so those stay in float32.
+    docs/performance.md tells how far each network's mattes move in each precision.
     """
 
     def __init__(self, *, thread_count: int, max_batch_items: int, graphs: GraphStore) -> None:
@@ -58,6 +62,7 @@ class OpenVinoEngine:
         self._networks: dict[str, _Network] = {}
         self._core = openvino.Core()
         self._has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._adds_without_saturation = bool(_EXACT_BYTE_PRODUCTS & set(processor_features().split()))
         # Slots go back from the device's thread and are taken by the preparing one.
         self._lock = threading.Lock()
 
@@ -70,27 +75,22 @@ class OpenVinoEngine:
         )
 
     def suits(self, entry: ModelEntry) -> bool:
-        """Whether it can be faster than onnxruntime with the same answers: in bfloat16 only."""
-        return self._precision_of(entry) == "bf16"
+        """Whether it can be faster than onnxruntime with the same answers: below float32 only."""
+        return self._precision_of(entry) != "f32"
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready. Raises EngineUnavailable, GraphError."""
         start_s = time.perf_counter()
-        graph = self._graphs.finished(entry, weights, device="openvino", fixed_items=None, build=_keep)
-        network = _Network(entry)
+        graph = self._graphs.finished(entry, weights, device="openvino", fixed_items=None, build=keep_graph)
         try:
-            for width_px, height_px in {*entry.input_sizes_px, *entry.fine_input_sizes_px}:
-                for item_count in range(1, self._most_items(entry) + 1):
-                    network.compiled[width_px, height_px, item_count] = self._compile(
-                        graph.path, (item_count, height_px, width_px, 3), self._precision_of(entry)
-                    )
+            network = _Network(entry, self._compile(graph.path, entry).create_infer_request())
         except RuntimeError as error:
             raise EngineUnavailable(f"OpenVINO cannot open the network {graph.path}: {error}") from error
         self._networks[entry.name] = network
         loaded_s = time.perf_counter()
-        for width_px, height_px, item_count in network.compiled:
-            key = NetworkKey(entry.name, width_px, height_px)
-            self.run(self.prepare(key, [np.zeros((height_px, width_px, 3), np.uint8)] * item_count))
+        width_px, height_px = min(entry.input_sizes_px, key=lambda size: size[0] * size[1])
+        key = NetworkKey(entry.name, width_px, height_px)
+        self.run(self.prepare(key, [np.zeros((height_px, width_px, 3), np.uint8)]))
         log.info(
             "model_loaded", model=entry.name, engine="openvino/cpu",
             precision=self._precision_of(entry), load_s=round(loaded_s - start_s, 3),
@@ -107,20 +107,18 @@ class OpenVinoEngine:
             slot = free.pop() if free else None
         if slot is None:
             pixels = np.zeros((len(items), key.height_px, key.width_px, 3), np.uint8)
-            request = network.compiled[key.width_px, key.height_px, len(items)].create_infer_request()
-            request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-            slot = _Slot(key, pixels, request)
+            slot = _Slot(key, pixels, openvino.Tensor(pixels, shared_memory=True))
         for index, item in enumerate(items):
             slot.pixels[index] = item
-        slot.item_count = len(items)
         return slot
 
     def run(self, prepared: _Slot) -> list[MatteArray]:
+        request = self._networks[prepared.key.model].request
         try:
-            prepared.request.infer()
+            request.set_input_tensor(prepared.tensor)
+            request.infer()
             # Copies: the output buffer serves the next batch while these are still on their way out.
-            mattes = prepared.request.get_output_tensor().data
-            return [matte.copy() for matte in mattes[: prepared.item_count]]
+            return [matte.copy() for matte in request.get_output_tensor().data]
         finally:
             self.discard(prepared)
 
@@ -139,17 +137,25 @@ class OpenVinoEngine:
         return self._max_batch_items if entry.is_batch_free else 1
 
     def _precision_of(self, entry: ModelEntry) -> str:
+        return "int8" if self._runs_in_8_bits(entry) else self._float_precision_of(entry)
+
+    def _runs_in_8_bits(self, entry: ModelEntry) -> bool:
+        return bool(entry.ranges_file) and self._adds_without_saturation
+
+    def _float_precision_of(self, entry: ModelEntry) -> str:
         return "bf16" if self._has_bfloat16 and entry.bears_bfloat16 else "f32"
 
-    def _compile(self, graph: Path, shape: tuple[int, int, int, int], precision: str) -> Any:
+    def _compile(self, graph: Path, entry: ModelEntry) -> Any:
         model = self._core.read_model(graph)
-        model.reshape({model.input(0): shape})
+        model.reshape({model.input(0): self._input_shape(entry)})
+        if self._runs_in_8_bits(entry):
+            quantise(model, load_ranges(entry.ranges_file))
         return self._core.compile_model(
             model,
             "CPU",
             {
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_PRECISION_HINT": self._float_precision_of(entry),
                 "INFERENCE_NUM_THREADS": self._thread_count,
                 # Pinned threads would sit on the cores that decoding wants.
                 "ENABLE_CPU_PINNING": False,
@@ -157,7 +163,16 @@ class OpenVinoEngine:
             },
         )
 
+    def _input_shape(self, entry: ModelEntry) -> list[int]:
+        """Sides that vary stay free: one compiled network serves them all, as fast as one for each."""
+        sizes_px = {*entry.input_sizes_px, *entry.fine_input_sizes_px}
+        items = 1 if self._most_items(entry) == 1 else _ANY
+        if len(sizes_px) > 1:
+            return [items, _ANY, _ANY, 3]
+        ((width_px, height_px),) = sizes_px
+        return [items, height_px, width_px, 3]
 
-def _keep(finished: Path, target: Path, _fixed_items: int | None) -> None:
+
+def keep_graph(finished: Path, target: Path, _fixed_items: int | None) -> None:
     """OpenVINO optimises when it compiles; what is stored is the finished graph as it is."""
     shutil.copyfile(finished, target)

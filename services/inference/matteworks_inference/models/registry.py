@@ -96,7 +96,8 @@ Source: TypeAlias = HttpsSource | NpmSource | PypiSource
 class ModelEntry:
     """One network. `sha256` is empty and `size_bytes` 0 where not known. `input_sizes_px` are
     (width, height); `fine_input_sizes_px` are those for the best quality. `subject_types` are names of
-    SUBJECT_TYPES; empty: any. `bears_bfloat16`: measured to answer the same in that precision.
+    SUBJECT_TYPES; empty: any. `bears_bfloat16`: measured to answer the same in that precision;
+    `ranges_file`: in `ranges/`, what it needs to run in 8 bits, empty where that was not measured.
     """
 
     name: str
@@ -113,6 +114,7 @@ class ModelEntry:
     is_batch_free: bool
     is_pulled_by_default: bool
     bears_bfloat16: bool
+    ranges_file: str
     network: NetworkInterface
     sources: tuple[Source, ...]
 
@@ -247,6 +249,7 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
             is_batch_free=bool(table["is_batch_free"]),
             is_pulled_by_default=bool(table["is_pulled_by_default"]),
             bears_bfloat16=bool(table.get("bears_bfloat16", False)),
+            ranges_file=str(table.get("ranges", "")),
             network=NetworkInterface(
                 input_name=str(network["input"]),
                 output_name=str(network["output"]),
