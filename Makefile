@@ -6,6 +6,7 @@
 #   make lint     what CI checks besides the tests
 #   make gen      regenerate what is generated: stubs, documentation, compose's Envoy configuration
 #   make bench    our stack beside rembg, PHOTO=a large photo; prints the tables of docs/performance.md
+#   make bench-gpu  what a GPU does, bare and through the service: docs/gpu.md; ARGS="--device tensorrt"
 #   make profile  where the time of one request goes, stage by stage; PHOTO as above
 #   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
@@ -28,7 +29,7 @@ SOURCES := services cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench profile eval shadows fuzz clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows fuzz clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -88,6 +89,11 @@ gen: $(DEVELOPMENT)
 bench: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.side_by_side --photo $(PHOTO) $(ARGS)
 	@$(BIN)/python -m tools.bench.memory --photo $(PHOTO)
+
+# Runs in whatever environment has the extra inference-gpu, which cannot stand beside inference:
+# BENCH_PYTHON=/that/environment/bin/python; WEIGHTS_DIR=folder, when not models.
+bench-gpu:
+	@$(or $(BENCH_PYTHON),$(wildcard $(BIN)/python),$(PYTHON)) tools/bench/gpu.py --weights-dir $(or $(WEIGHTS_DIR),$(MODELS)) $(ARGS)
 
 profile: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.profile --photo $(PHOTO) $(ARGS)

@@ -1,8 +1,9 @@
 """The queue in front of a device that serves one batch at a time.
 
 Nothing here knows what an item is. Items of equal key may share a batch; keys take turns. A batch forms
-when the device is free, from what is waiting, or as soon as a full one waits: then it is prepared ahead,
-while the device still works on the one before.
+when the device is free, from what is waiting, or as soon as a full one waits: then it is prepared ahead and
+handed to the device's thread, which takes it up the moment the one before ends. A fast device would otherwise
+idle until a busy event loop gets round to giving it more work.
 
 Invariants:
   * a future ends exactly once: with its result, an error, or its caller's cancellation;
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -26,6 +27,8 @@ from matteworks_common.clock import Clock
 from matteworks_common.errors import DeadlineExceeded, LimitExceeded, MatteworksError, Unavailable
 from matteworks_inference.batch_terms import BatchLimits, BatchRunner, DeviceLost, Outcome, QueueObserver
 
+# Batches that the device's thread has: one that runs, and one that it finds when that ends.
+_DEVICE_BATCHES: Final = 2
 # How fast the remembered time per item follows what is measured: a share of each new batch.
 _FOLLOWING: Final = 0.2
 log = structlog.get_logger()
@@ -48,6 +51,16 @@ class _Entry(Generic[KeyT, ItemT, ResultT]):
 class _Batch(Generic[KeyT, ItemT, ResultT]):
     key: KeyT
     entries: list[_Entry[KeyT, ItemT, ResultT]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Turn(Generic[ResultT]):
+    """What the device made of a batch."""
+
+    started_s: float
+    run_s: float
+    results: Sequence[ResultT]
+    failure: Exception | None
 
 
 class BatchQueue(Generic[KeyT, ItemT, ResultT]):
@@ -80,15 +93,17 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         # The first key is served next; a key that was served moves to the end.
         self._waiting: OrderedDict[KeyT, deque[_Entry[KeyT, ItemT, ResultT]]] = OrderedDict()
         self._waiting_count = 0
-        # Batches that were taken from the queue and have not ended: running, and prepared ahead.
+        # Batches that were taken from the queue and have not ended: running, handed over, in preparation.
         self._taken: list[_Batch[KeyT, ItemT, ResultT]] = []
         self._changed = asyncio.Condition()
-        self._is_device_free = True
+        self._device_batch_count = 0
+        # Written by the device's thread, which must not believe its device again, whatever waits for it.
+        self._is_device_lost = False
         self._is_closing = False
         self._lost: BaseException | None = None
         self._item_run_s: dict[KeyT, float] = {}
         self._dispatcher: asyncio.Task[None] | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._notices: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,6 +123,11 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
     def waiting_count(self) -> int:
         """Items that wait for the device."""
         return self._waiting_count
+
+    @property
+    def handed_over_count(self) -> int:
+        """Batches that the device's thread has: the one that runs and the one after it."""
+        return self._device_batch_count
 
     @property
     def expected_wait_s(self) -> float:
@@ -171,7 +191,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         for batch in self._taken:
             for entry in batch.entries:
                 self._end(entry, closing)
-        return self._is_device_free
+        return self._device_batch_count == 0
 
     @property
     def _is_idle(self) -> bool:
@@ -268,27 +288,23 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
                 log.exception("batch_not_prepared", item_count=len(batch.entries))
                 await self._finish(batch, error)
                 continue
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._is_device_free)
-            if all(entry.future.done() for entry in batch.entries):
-                # Everybody left while the device was busy with the batch before.
-                self._runner.discard(prepared)
-                for _ in batch.entries:
-                    self._observer.item_dropped("abandoned")
-                await self._finish(batch, None)
-                continue
-            self._is_device_free = False
+            self._device_batch_count += 1
+            turn = loop.run_in_executor(self._device_thread, self._take_turn, batch, prepared)
             # A task of its own: the next batch is prepared meanwhile.
-            self._running = asyncio.create_task(self._run(batch, prepared))
+            task = asyncio.create_task(self._see_through(batch, turn))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
     async def _next_batch(self) -> _Batch[KeyT, ItemT, ResultT]:
         """The next batch: once the device is free and something waits, or once a full one waits."""
         async with self._changed:
             while True:
-                await self._changed.wait_for(lambda: self._waiting_count > 0)
+                await self._changed.wait_for(
+                    lambda: self._waiting_count > 0 and self._device_batch_count < _DEVICE_BATCHES
+                )
                 if self._has_full_batch():
                     break
-                if not self._is_device_free:
+                if self._device_batch_count:
                     await self._changed.wait()
                     continue
                 oldest_s = next(iter(self._waiting.values()))[0].submitted_s
@@ -331,30 +347,50 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         self._count_waiting(-len(batch.entries))
         return batch
 
-    async def _run(self, batch: _Batch[KeyT, ItemT, ResultT], prepared: Any) -> None:
-        loop = asyncio.get_running_loop()
-        started_s = self._clock.monotonic_s()
-        failure: BaseException | None = None
-        results: Sequence[ResultT] = ()
+    async def _see_through(
+        self, batch: _Batch[KeyT, ItemT, ResultT], coming: Awaitable[_Turn[ResultT] | None]
+    ) -> None:
         try:
-            results = await loop.run_in_executor(self._device_thread, self._runner.run, prepared)
+            turn = await coming
+        finally:
+            self._device_batch_count -= 1
+        if turn is None:
+            # Everybody left while the device was busy with the batch before.
+            for _ in batch.entries:
+                self._observer.item_dropped("abandoned")
+            await self._finish(batch, None)
+            return
+        item_count = len(batch.entries)
+        self._observer.batch_finished(item_count, turn.run_s)
+        if turn.failure is not None:
+            log.error("batch_failed", item_count=item_count, exc_info=turn.failure)
+            await self._finish(batch, turn.failure)
+            return
+        self._learn(batch.key, turn.run_s / item_count)
+        for entry, result in zip(batch.entries, turn.results, strict=True):
+            if not entry.future.done():
+                queue_s = turn.started_s - entry.submitted_s
+                entry.future.set_result(Outcome(result, queue_s, turn.run_s, item_count))
+        await self._finish(batch, None)
+
+    def _take_turn(self, batch: _Batch[KeyT, ItemT, ResultT], prepared: Any) -> _Turn[ResultT] | None:
+        """Run `batch` on the device's thread; None: nobody waits for it any more."""
+        if all(entry.future.done() for entry in batch.entries):
+            self._runner.discard(prepared)
+            return None
+        started_s = self._clock.monotonic_s()
+        results: Sequence[ResultT] = ()
+        failure: Exception | None = None
+        try:
+            if self._is_device_lost:
+                raise DeviceLost("the batch before this one lost the device")
+            results = self._runner.run(prepared)
             if len(results) != len(batch.entries):
                 failure = RuntimeError(f"{len(results)} results for {len(batch.entries)} items")
         except Exception as error:
             failure = error
-        run_s = self._clock.monotonic_s() - started_s
-        self._is_device_free = True
-        self._observer.batch_finished(len(batch.entries), run_s)
-        if failure is not None:
-            log.error("batch_failed", item_count=len(batch.entries), exc_info=failure)
-            await self._finish(batch, failure)
-            return
-        self._learn(batch.key, run_s / len(batch.entries))
-        for entry, result in zip(batch.entries, results, strict=True):
-            if not entry.future.done():
-                outcome = Outcome(result, started_s - entry.submitted_s, run_s, len(batch.entries))
-                entry.future.set_result(outcome)
-        await self._finish(batch, None)
+            self._is_device_lost = isinstance(error, DeviceLost)
+        return _Turn(started_s, self._clock.monotonic_s() - started_s, results, failure)
 
     def _learn(self, key: KeyT, item_s: float) -> None:
         known_s = self._item_run_s.get(key, item_s)

@@ -1,7 +1,8 @@
 """A device that runs finished networks: pixels in, mattes out, batch by batch.
 
-The Protocol is what the rest of the service sees; `OnnxRuntimeEngine` is the means. Buffers for input and
-output are allocated once per shape and bound to the session, so a batch costs one copy in and one out.
+The Protocol is what the rest of the service sees; `OnnxRuntimeEngine` is the means. What differs between a
+CPU and a GPU is its placement: providers, batch sizes, whose memory a batch lies in. Buffers are allocated
+once and bound to the session, so a batch costs one copy in and one out.
 """
 
 from __future__ import annotations
@@ -10,27 +11,25 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import structlog
 
-from matteworks_inference.batch_terms import DeviceLost
 from matteworks_inference.graph import MATTE, PIXELS
-from matteworks_inference.graph_store import GraphStore, StoredGraph
+from matteworks_inference.graph_store import GraphStore
 from matteworks_inference.models.registry import ModelEntry
 
 # uint8, height x width x 3, R G B.
 PixelArray: TypeAlias = npt.NDArray[np.uint8]
 # uint8, height x width, 0 background to 255 subject.
 MatteArray: TypeAlias = npt.NDArray[np.uint8]
-Device: TypeAlias = Literal["cpu", "cuda"]
+Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
 
-_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 log = structlog.get_logger()
 
 
@@ -83,219 +82,267 @@ class Engine(Protocol):
         """Give everything back."""
 
 
-@dataclass(eq=False)
-class _Slot:
-    """Buffers of one shape, bound to their session."""
+class Slot(Protocol):
+    """The memory of one batch, bound to its network. `room` is how many items the device computes."""
 
     key: NetworkKey
-    pixels: npt.NDArray[np.uint8]
-    mattes: npt.NDArray[np.uint8]
-    binding: Any
-    item_count: int = 0
+    room: int
+
+    def fill(self, items: Sequence[PixelArray]) -> None:
+        """Lay out up to `room` items; called from the preparing thread."""
+
+    def run(self) -> list[MatteArray]:
+        """A matte for each item of the last `fill`; called from the device's thread."""
+
+    def release(self) -> None:
+        """Nobody uses the slot any more."""
+
+
+class PlacedNetwork(Protocol):
+    """A network that is open. `label` is where; `was_stored`: an earlier start finished its graph."""
+
+    label: str
+    was_stored: bool
+
+    def slot(self, key: NetworkKey, room: int) -> Slot:
+        """A slot that nobody uses. Thread-safe."""
+
+
+class Placement(Protocol):
+    """Where onnxruntime runs networks, and how."""
+
+    def open(self, entry: ModelEntry, weights: Path, most_items: int) -> PlacedNetwork:
+        """Raises EngineUnavailable, GraphError."""
+
+    def facts_of(self, network: PlacedNetwork) -> EngineFacts:
+        """What runs it."""
+
+    def room_for(self, item_count: int, most_items: int) -> int:
+        """How many items the device computes when it is given `item_count`."""
+
+    def warm(self, network: PlacedNetwork, entry: ModelEntry, rooms: Sequence[int]) -> None:
+        """Run what must have run once for the first request to be as fast as the next."""
+
+    def judge(self, error: Exception) -> Exception:
+        """What a failure of a run means: itself, or DeviceLost."""
 
 
 @dataclass
-class _Network:
+class _Loaded:
     entry: ModelEntry
-    session: Any
-    free_slots: dict[tuple[NetworkKey, int], list[_Slot]] = field(default_factory=dict)
+    network: PlacedNetwork
 
 
 class OnnxRuntimeEngine:
-    """onnxruntime on the CPU or on a CUDA device.
-
-    `max_batch_items` bounds a batch. On the CPU a batch of any size up to it runs as it is; a CUDA
-    device gets the next of 1, 2, 4, …, filled up, because every new shape would be searched anew.
-    """
+    """See `Engine`. `max_batch_items` bounds a batch; `placement` replaces the one of `device`."""
 
     def __init__(
-        self, device: Device, *, thread_count: int, max_batch_items: int, graphs: GraphStore
+        self,
+        device: Device,
+        *,
+        thread_count: int,
+        max_batch_items: int,
+        graphs: GraphStore,
+        placement: Placement | None = None,
     ) -> None:
-        self._device: Device = device
-        self._thread_count = thread_count
         self._max_batch_items = max_batch_items
-        self._graphs = graphs
-        if device == "cpu":
-            _share_arena()
-        self._networks: dict[str, _Network] = {}
-        # Slots go back from the device's thread and are taken by the preparing one.
-        self._lock = threading.Lock()
+        self._loaded: dict[str, _Loaded] = {}
+        if placement is not None:
+            self._placement = placement
+        elif device == "cpu":
+            self._placement = CpuPlacement(thread_count, graphs)
+        else:
+            # Imported here: it is built on what stands above, and only a machine with a GPU needs it.
+            from matteworks_inference.gpu_options import GpuOptions
+            from matteworks_inference.gpu_placement import GpuPlacement
+
+            self._placement = GpuPlacement(device, graphs, GpuOptions())
 
     def facts_of(self, model: str) -> EngineFacts:
-        asked = f"MATTEWORKS_INFERENCE_DEVICE={self._device}"
-        version = onnxruntime.__version__
-        threads = f" with {self._thread_count} threads" if self._device == "cpu" else ""
-        label = f"onnxruntime/{self._device}"
-        return EngineFacts(label, f"{asked}; onnxruntime {version}{threads}")
+        return self._placement.facts_of(self._loaded[model].network)
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready. Raises EngineUnavailable, GraphError."""
         start_s = time.perf_counter()
-        self._check_provider(onnxruntime.get_available_providers())
-        # A single fixed size lets the runtime plan memory and fold every shape computation.
-        fixed_items = 1 if self._most_items(entry) == 1 else None
-        graph = self._graphs.finished(
-            entry, weights, device=self._device, fixed_items=fixed_items, build=self._optimise
-        )
-        network = _Network(entry, self._open(graph, fixed_items))
+        most_items = self._most_items(entry)
+        network = self._placement.open(entry, weights, most_items)
         loaded_s = time.perf_counter()
-        for width_px, height_px in self._warm_input_sizes(entry):
-            key = NetworkKey(entry.name, width_px, height_px)
-            for item_count in self._warm_sizes(entry):
-                blank = np.zeros((height_px, width_px, 3), np.uint8)
-                slot = self._bind(network, key, item_count)
-                self._fill(slot, [blank] * item_count)
-                self._execute(network, slot)
-                self._give_back(network, slot)
-        self._networks[entry.name] = network
+        rooms = sorted({self._placement.room_for(count + 1, most_items) for count in range(most_items)})
+        self._placement.warm(network, entry, rooms)
+        self._loaded[entry.name] = _Loaded(entry, network)
         log.info(
             "model_loaded",
             model=entry.name,
-            engine=f"onnxruntime/{self._device}",
+            engine=network.label,
             load_s=round(loaded_s - start_s, 3),
             warm_s=round(time.perf_counter() - loaded_s, 3),
-            was_stored=graph.was_stored,
+            was_stored=network.was_stored,
         )
 
     def most_items_of(self, key: NetworkKey) -> int:
-        return self._most_items(self._networks[key.model].entry)
+        return self._most_items(self._loaded[key.model].entry)
 
-    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> _Slot:
-        network = self._networks[key.model]
-        item_count = self._padded(len(items))
-        with self._lock:
-            free = network.free_slots.get((key, item_count))
-            slot = free.pop() if free else None
-        if slot is None:
-            slot = self._bind(network, key, item_count)
+    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> Slot:
+        loaded = self._loaded[key.model]
+        room = self._placement.room_for(len(items), self._most_items(loaded.entry))
         try:
-            self._fill(slot, items)
+            slot = loaded.network.slot(key, room)
         except Exception as error:
-            raise self._judge(error) from error
+            raise self._placement.judge(error) from error
+        try:
+            slot.fill(items)
+        except Exception as error:
+            slot.release()
+            raise self._placement.judge(error) from error
         return slot
 
-    def run(self, prepared: _Slot) -> list[MatteArray]:
-        network = self._networks[prepared.key.model]
+    def run(self, prepared: Slot) -> list[MatteArray]:
         try:
-            self._execute(network, prepared)
-            # Copies: the buffers serve the next batch while these are still on their way out.
-            return [matte.copy() for matte in prepared.mattes[: prepared.item_count]]
+            return prepared.run()
         except Exception as error:
-            raise self._judge(error) from error
+            raise self._placement.judge(error) from error
         finally:
-            self._give_back(network, prepared)
+            prepared.release()
 
-    def discard(self, prepared: _Slot) -> None:
-        self._give_back(self._networks[prepared.key.model], prepared)
+    def discard(self, prepared: Slot) -> None:
+        prepared.release()
 
     def unload(self, model: str) -> None:
-        del self._networks[model]
+        del self._loaded[model]
 
     def close(self) -> None:
-        self._networks.clear()
+        self._loaded.clear()
 
     def _most_items(self, entry: ModelEntry) -> int:
         return self._max_batch_items if entry.is_batch_free else 1
 
-    def _warm_input_sizes(self, entry: ModelEntry) -> Sequence[tuple[int, int]]:
-        """A CUDA device searches its convolutions anew for every shape, so it must have seen them all. A
-        CPU has nothing to search: one run has touched every weight.
-        """
-        if self._device == "cpu":
-            return [min(entry.input_sizes_px, key=lambda size: size[0] * size[1])]
-        return sorted({*entry.input_sizes_px, *entry.fine_input_sizes_px})
 
-    def _warm_sizes(self, entry: ModelEntry) -> list[int]:
-        return sorted({self._padded(count) for count in range(1, self._most_items(entry) + 1)})
+def session_options(thread_count: int) -> Any:
+    """Options that every session has, wherever it runs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Threads that spin while they wait take the cores from decoding and from the other services.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Plans of memory are kept per shape and beside each other; the shared arena needs none.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return options
 
-    def _padded(self, item_count: int) -> int:
-        if self._device == "cpu":
-            return item_count
-        return min(1 << (item_count - 1).bit_length(), self._max_batch_items)
 
-    def _options(self) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._thread_count
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Threads that spin while they wait take the cores from decoding and from the other services.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Plans of memory are kept per shape and beside each other; the shared arena needs none.
-        options.enable_mem_pattern = False
-        if self._device == "cpu":
-            options.add_session_config_entry("session.use_env_allocators", "1")
-        options.log_severity_level = 3
-        return options
+class CpuPlacement:
+    """See `Placement`: networks run on the processor, and read and write the host's memory in place."""
 
-    def _providers(self) -> list[Any]:
-        # The default doubles the arena at every growth and never gives anything back.
-        if self._device == "cpu":
-            return ["CPUExecutionProvider"]
-        cuda = {
-            "device_id": 0,
-            "arena_extend_strategy": "kSameAsRequested",
-            "cudnn_conv_algo_search": "HEURISTIC",
-        }
-        return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    def __init__(self, thread_count: int, graphs: GraphStore) -> None:
+        self._thread_count = thread_count
+        self._graphs = graphs
+        _share_arena()
 
-    def _open(self, graph: StoredGraph, fixed_items: int | None) -> Any:
-        options = self._options()
+    def open(self, entry: ModelEntry, weights: Path, most_items: int) -> PlacedNetwork:
+        # A single fixed size lets the runtime plan memory and fold every shape computation.
+        fixed_items = 1 if most_items == 1 else None
+        graph = self._graphs.finished(
+            entry, weights, device="cpu", fixed_items=fixed_items, build=self._optimise
+        )
+        options = self._options(fixed_items)
         # It was optimised when it was stored; doing it again costs seconds at every start.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        if fixed_items is not None:
-            options.add_free_dimension_override_by_name("items", fixed_items)
         try:
-            session = onnxruntime.InferenceSession(str(graph.path), options, providers=self._providers())
+            session = self._session(graph.path, options)
         except Exception as error:
             raise EngineUnavailable(f"onnxruntime cannot open the network {graph.path}: {error}") from error
-        # The list of available providers names CUDA even when its libraries are missing; only the
-        # session tells the truth.
-        self._check_provider(session.get_providers())
-        return session
+        return _HostNetwork(session, graph.was_stored)
 
-    def _check_provider(self, providers: Sequence[str]) -> None:
-        if _PROVIDERS[self._device] not in providers:
-            raise EngineUnavailable(
-                "MATTEWORKS_INFERENCE_DEVICE=cuda was asked for, but onnxruntime did not bring CUDA up. "
-                "Install the extra inference-gpu (not beside inference), check the NVIDIA driver and the "
-                "CUDA and cuDNN libraries, or set MATTEWORKS_INFERENCE_DEVICE=cpu."
-            )
+    def facts_of(self, network: PlacedNetwork) -> EngineFacts:
+        runtime = f"onnxruntime {onnxruntime.__version__} with {self._thread_count} threads"
+        return EngineFacts(network.label, f"MATTEWORKS_INFERENCE_DEVICE=cpu; {runtime}")
+
+    def room_for(self, item_count: int, most_items: int) -> int:
+        return item_count
+
+    def warm(self, network: PlacedNetwork, entry: ModelEntry, rooms: Sequence[int]) -> None:
+        """A CPU has nothing to search for other shapes: a run of each size of batch touches every weight."""
+        width_px, height_px = min(entry.input_sizes_px, key=lambda size: size[0] * size[1])
+        key = NetworkKey(entry.name, width_px, height_px)
+        for room in rooms:
+            slot = network.slot(key, room)
+            slot.fill([np.zeros((height_px, width_px, 3), np.uint8)] * room)
+            slot.run()
+            slot.release()
+
+    def judge(self, error: Exception) -> Exception:
+        return error
+
+    def _options(self, fixed_items: int | None) -> Any:
+        options = session_options(self._thread_count)
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        if fixed_items is not None:
+            options.add_free_dimension_override_by_name("items", fixed_items)
+        return options
 
     def _optimise(self, finished: Path, target: Path, fixed_items: int | None) -> None:
         """Let the runtime rewrite `finished` for this machine once, and keep what it made."""
-        options = self._options()
+        options = self._options(fixed_items)
         options.optimized_model_filepath = str(target)
-        if fixed_items is not None:
-            options.add_free_dimension_override_by_name("items", fixed_items)
-        session = onnxruntime.InferenceSession(str(finished), options, providers=self._providers())
-        # What the CPU fell back to must not be kept as the device's graph.
-        self._check_provider(session.get_providers())
+        self._session(finished, options)
 
-    def _bind(self, network: _Network, key: NetworkKey, item_count: int) -> _Slot:
-        pixels = np.zeros((item_count, key.height_px, key.width_px, 3), np.uint8)
-        mattes = np.zeros((item_count, key.height_px, key.width_px), np.uint8)
-        binding = network.session.io_binding()
-        binding.bind_output(MATTE, "cpu", 0, np.uint8, mattes.shape, mattes.ctypes.data)
-        return _Slot(key, pixels, mattes, binding)
+    @staticmethod
+    def _session(path: Path, options: Any) -> Any:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def _fill(self, slot: _Slot, items: Sequence[PixelArray]) -> None:
-        for index, item in enumerate(items):
-            slot.pixels[index] = item
-        slot.pixels[len(items) :] = 0
-        slot.item_count = len(items)
-        # Binding is what carries host memory to a device, so it happens here, beside the running batch.
-        slot.binding.bind_input(PIXELS, "cpu", 0, np.uint8, slot.pixels.shape, slot.pixels.ctypes.data)
 
-    def _execute(self, network: _Network, slot: _Slot) -> None:
-        network.session.run_with_iobinding(slot.binding)
+class _HostNetwork:
+    label = "onnxruntime/cpu"
 
-    def _give_back(self, network: _Network, slot: _Slot) -> None:
+    def __init__(self, session: Any, was_stored: bool) -> None:
+        self.session = session
+        self.was_stored = was_stored
+        self._free: dict[tuple[NetworkKey, int], list[_HostSlot]] = {}
+        # Slots go back from the device's thread and are taken by the preparing one.
+        self._lock = threading.Lock()
+
+    def slot(self, key: NetworkKey, room: int) -> Slot:
         with self._lock:
-            network.free_slots.setdefault((slot.key, len(slot.pixels)), []).append(slot)
+            free = self._free.get((key, room))
+            if free:
+                return free.pop()
+        return _HostSlot(self, key, room)
 
-    def _judge(self, error: Exception) -> Exception:
-        """After a failure a CUDA context may answer with rubbish for ever; only a new process helps."""
-        return DeviceLost(str(error)) if self._device == "cuda" else error
+    def give_back(self, slot: _HostSlot) -> None:
+        with self._lock:
+            self._free.setdefault((slot.key, slot.room), []).append(slot)
+
+
+class _HostSlot:
+    """Arrays that the session reads and writes where they are."""
+
+    def __init__(self, network: _HostNetwork, key: NetworkKey, room: int) -> None:
+        self.key = key
+        self.room = room
+        self._network = network
+        self._item_count = 0
+        self._pixels = np.zeros((room, key.height_px, key.width_px, 3), np.uint8)
+        self._mattes = np.zeros((room, key.height_px, key.width_px), np.uint8)
+        self._binding = network.session.io_binding()
+        for bind, name, array in (
+            (self._binding.bind_input, PIXELS, self._pixels),
+            (self._binding.bind_output, MATTE, self._mattes),
+        ):
+            bind(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
+
+    def fill(self, items: Sequence[PixelArray]) -> None:
+        for index, item in enumerate(items):
+            self._pixels[index] = item
+        self._item_count = len(items)
+
+    def run(self) -> list[MatteArray]:
+        self._network.session.run_with_iobinding(self._binding)
+        # Copies: the buffers serve the next batch while these are still on their way out.
+        return [matte.copy() for matte in self._mattes[: self._item_count]]
+
+    def release(self) -> None:
+        self._network.give_back(self)
 
 
 def _share_arena() -> None:

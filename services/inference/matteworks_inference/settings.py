@@ -26,12 +26,21 @@ class InferenceSettings(ServiceSettings):
         description="Models to load, separated by commas, the default first; "
         "empty: every model whose weights are in the directory.",
     )
-    device: Literal["cpu", "cuda"] = Field(
-        "cpu", description="Where the networks run; cuda refuses to start when it does not come up."
+    device: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu",
+        description="Where the networks run; cuda and tensorrt, both on the same GPU, refuse to start when "
+        "they do not come up.",
     )
     engine: Literal["auto", "onnxruntime", "openvino"] = Field(
         "auto",
         description="What runs the networks on the cpu; auto measures once which is faster and remembers it.",
+    )
+    gpu_precision: Literal["auto", "half", "single"] = Field(
+        "auto", description="Of networks on a GPU; auto: half for those that were measured to bear it."
+    )
+    cuda_graph: bool = Field(
+        False,
+        description="Whether a GPU replays a recording of each batch size's launches; takes more memory.",
     )
     threads: int = Field(
         0, ge=0, le=256, description="Threads of the engine; 0 takes the cores that this process may use."
@@ -40,7 +49,7 @@ class InferenceSettings(ServiceSettings):
         "balanced", description="Quality of requests that name none."
     )
     max_batch_items: int = Field(
-        0, ge=0, le=64, description="Pictures that may share a device run; 0 takes 1 on cpu and 8 on cuda."
+        0, ge=0, le=64, description="Pictures that may share a device run; 0 takes 1 on cpu and 8 on a GPU."
     )
     max_requests: int = Field(
         64, ge=1, description="Pictures in hand at once; beyond it requests are refused at once."

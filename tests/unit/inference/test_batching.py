@@ -197,6 +197,42 @@ async def test_a_full_batch_is_prepared_while_the_device_works() -> None:
         await asyncio.gather(*tasks)
 
 
+async def test_the_device_takes_up_the_next_batch_while_the_event_loop_is_busy() -> None:
+    """A fast device would idle between batches for as long as a busy loop takes to come round."""
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in range(4)]
+        await until(lambda: b.runner.prepared[1:] == [[0, 1, 2, 3]])
+        # One turn after the other, until the prepared batch is in the hands of the device's thread.
+        await until(lambda: b.queue.handed_over_count == 2)
+        b.runner.gate.set()
+        # This blocks the event loop on purpose.
+        assert b.runner.begun.acquire(timeout=10)
+        await asyncio.gather(*tasks)
+
+
+async def test_no_third_batch_is_taken_while_one_runs_and_one_is_handed_over() -> None:
+    async with bench() as b:
+        await b.occupy()
+        tasks = [b.submit(item) for item in range(12)]
+        await until(lambda: b.queue.handed_over_count == 2)
+        assert b.queue.waiting_count == 8
+        b.runner.gate.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_batch_that_was_handed_to_a_device_that_is_lost_is_not_run() -> None:
+    async with bench() as b:
+        occupying = await b.occupy()
+        tasks = [b.submit(item) for item in range(4)]
+        await until(lambda: b.queue.handed_over_count == 2)
+        b.runner.failures = [DeviceLost("gone")]
+        b.runner.gate.set()
+        outcomes = await asyncio.gather(occupying, *tasks, return_exceptions=True)
+        assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+        assert b.runner.batches == [("occupying", [-1])]
+
+
 async def test_a_batch_that_is_not_full_stays_open_while_the_device_works() -> None:
     async with bench() as b:
         await b.occupy()

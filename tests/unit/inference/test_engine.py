@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from matteworks_inference.engine import EngineUnavailable, NetworkKey, OnnxRuntimeEngine
+from matteworks_inference.engine import NetworkKey, OnnxRuntimeEngine
 from matteworks_inference.graph import GraphError
 from matteworks_inference.graph_store import GraphStore
 from matteworks_inference.models.registry import ModelEntry, parse_registry
@@ -123,18 +123,3 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     onnx.save(network, tmp_path / "tiny.onnx")
     with pytest.raises(GraphError):
         cpu_engine(tmp_path).load(entry, tmp_path / "tiny.onnx")
-
-
-def test_cuda_that_does_not_come_up_refuses_to_start(tmp_path: Path) -> None:
-    """The runtime falls back to the CPU without a word; a server that was bought a GPU must not."""
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("CUDA is here")
-    registry = tiny_registry(tmp_path, tiny="general")
-    engine = OnnxRuntimeEngine(
-        "cuda", thread_count=1, max_batch_items=1, graphs=GraphStore(tmp_path, tmp_path)
-    )
-    with pytest.raises(EngineUnavailable, match="inference-gpu"):
-        engine.load(registry.find("tiny"), tmp_path / "tiny.onnx")
-    assert not list((tmp_path / ".graphs").glob("*.onnx")), "a graph made for the CPU must not be kept"

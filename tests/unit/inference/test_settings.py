@@ -35,7 +35,9 @@ def test_a_wrong_value_is_refused_by_the_variables_name(
         load_settings(InferenceSettings)
 
 
-@pytest.mark.parametrize(("device", "asked", "given"), [("cpu", 0, 1), ("cuda", 0, 8), ("cpu", 4, 4)])
+@pytest.mark.parametrize(
+    ("device", "asked", "given"), [("cpu", 0, 1), ("cuda", 0, 8), ("tensorrt", 0, 8), ("cpu", 4, 4)]
+)
 def test_the_batch_size_fits_the_device_unless_it_is_set(device: str, asked: int, given: int) -> None:
     settings = InferenceSettings(device=device, max_batch_items=asked)  # type: ignore[arg-type]
     assert settings.batch_items == given
