@@ -7,7 +7,7 @@
 #   make gen      regenerate what is generated: stubs, documentation, compose's Envoy configuration
 #   make bench    our stack beside rembg, PHOTO=a large photo; prints the tables of docs/performance.md
 #   make bench-gpu  what a GPU does, bare and through the service: docs/gpu.md; ARGS="--device tensorrt"
-#   make profile  where the time of one request goes, stage by stage; PHOTO as above
+#   make profile  where the time of one request goes, stage by stage, and what services and wires add; PHOTO as above
 #   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
@@ -97,6 +97,8 @@ bench-gpu:
 
 profile: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.profile --photo $(PHOTO) $(ARGS)
+	@MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864 \
+	$(BIN)/python -m tools.bench.overhead --photo $(PHOTO)
 
 eval: $(DEVELOPMENT)
 	@mkdir -p out
