@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def our_stack(model: str, models_dir: Path, *options: str) -> Iterator[Server]:
-    """`matteworks up` on a free port with fresh state."""
+def our_stack(
+    model: str, models_dir: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """`matteworks up` on a free port with fresh state; every model when `model` is empty."""
     with tempfile.TemporaryDirectory() as state:
         command = [
             sys.executable, "-m", "matteworks_cli", "up", "--port", "0", "--state-dir", state,
-            "--models-dir", str(models_dir), "--model", model, *options,
+            "--models-dir", str(models_dir), *(["--model", model] if model else []), *options,
         ]  # fmt: skip
-        with _process(command, {}) as (process, lines):
+        with _process(command, environment or {}) as (process, lines):
             ready = _await_line(process, lines, r"READY (http://\S+) key=(\S+)", timeout_s=120)
             yield Server("ours", ready[1], ready[2], process.pid)
 
@@ -90,7 +92,7 @@ def peer_server(model: str, models_dir: Path, venv: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _process(
-    command: list[str], environment: dict[str, str]
+    command: list[str], environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     process = subprocess.Popen(
         command,
