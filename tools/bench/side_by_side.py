@@ -1,10 +1,10 @@
 """Our stack and the peer on the same pictures, in turn, in one run: the tables of docs/performance.md.
 
-python -m tools.bench.side_by_side --photo PHOTO [--tables isnet-same-engine,isnet,u2netp,qualities]
+python -m tools.bench.side_by_side --photo PHOTO [--tables isnet-same-engine,isnet,u2netp,qualities,blended]
 
 `isnet-same-engine` runs onnxruntime in float32 on both sides; `isnet` and `u2netp` run the engine that
 our start measured to be the fastest; `qualities` are all our networks together, against the peer's ISNet, at
-2 MP.
+2 MP; `blended` is what they cost beside our ISNet alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from tools.bench.servers import Server, our_stack, peer_server
 
 SIZES_MP = (0.25, 2, 10, 25)
 CLIENTS = 4
+PERSON = Path("cli/matteworks_cli/demo/astronaut.jpg")
 ISNET = "isnet-general-use"
 # The network, and what our stack is told.
 TABLES: dict[str, tuple[str, dict[str, str]]] = {
@@ -94,20 +96,39 @@ def compare_qualities(arguments: argparse.Namespace) -> None:
             print(f"| {quality} | {cells} |", flush=True)
 
 
+def compare_with_plain(arguments: argparse.Namespace) -> None:
+    """Print what blending costs: every network of `balanced` beside ISNet alone, both ours, at 2 MP."""
+    print("\n### blended, 2 MP\n\n| picture | ISNet alone | balanced | balanced / alone |\n|---|---|---|---|")
+    with (
+        our_stack(ISNET, arguments.models_dir) as alone,
+        our_stack("", arguments.models_dir) as balanced,
+        httpx.Client(timeout=600) as client,
+    ):
+        for label, photo in (("as given", arguments.photo), ("a person", PERSON)):
+            cells = in_turn(alone, balanced, client, scaled_jpeg(photo, 2), ISNET, arguments.rounds)
+            print(f"| {label} | {cells} |", flush=True)
+
+
+OTHER_TABLES: dict[str, Callable[[argparse.Namespace], None]] = {
+    "qualities": compare_qualities,
+    "blended": compare_with_plain,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--photo", type=Path, required=True)
-    parser.add_argument("--tables", default="isnet-same-engine,isnet,u2netp,qualities")
+    parser.add_argument("--tables", default="isnet-same-engine,isnet,u2netp,qualities,blended")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--peer-venv", type=Path, default=Path(".venv-peer"))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for table in arguments.tables.split(","):
-        if table == "qualities":
-            compare_qualities(arguments)
+        if table in OTHER_TABLES:
+            OTHER_TABLES[table](arguments)
             continue
         model, environment = TABLES[table]
         print(f"\n### {table}")
