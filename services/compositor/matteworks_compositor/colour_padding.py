@@ -27,16 +27,16 @@ def pad_colours(colours: Bytes8, alpha: Bytes8) -> Bytes8:
 
     Returns the same array. A picture without subject stays black.
     """
-    empty = cv2.inRange(alpha, 0, 0)
-    if not cv2.countNonZero(empty):
+    seen = cv2.inRange(alpha, 1, 255)
+    if cv2.countNonZero(seen) == alpha.size:
         return colours
     height, width = alpha.shape
     # Whole cells only: averaging by a whole number is many times faster. The rest repeats the last cell.
     cell_x, cell_y = min(CELL_PX, width), min(CELL_PX, height)
     cells = (width // cell_x, height // cell_y)
     inner = (slice(cells[1] * cell_y), slice(cells[0] * cell_x))
-    seen = cv2.bitwise_not(empty)
     coverage = cv2.resize(seen[inner], cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    del seen  # A byte a pixel; the strips below ask again.
     mean = cv2.resize(colours[inner], cells, interpolation=cv2.INTER_AREA).astype(np.float32)
     weight = np.where(coverage >= SMALLEST_COVERAGE, coverage, 0).astype(np.float32)
     mean = np.where(weight[..., None] > 0, mean / np.maximum(coverage, 1e-6)[..., None], 0).astype(np.float32)
@@ -52,7 +52,7 @@ def pad_colours(colours: Bytes8, alpha: Bytes8) -> Bytes8:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        cv2.copyTo(enlarged, empty[rows], colours[rows])
+        cv2.copyTo(enlarged, cv2.inRange(alpha[rows], 0, 0), colours[rows])
     return colours
 
 

@@ -8,6 +8,7 @@ Colour profiles are applied, metadata are left behind, of an animation the first
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from matteworks_common.errors import InvalidPicture
 from matteworks_common.image_header import MAX_PIXELS
 from matteworks_compositor.geometry import Size
 from matteworks_compositor.job import PictureFile
+from matteworks_compositor.resampling import is_strong_reduction, reduce_image
 
 __all__ = ["Decoded", "Decoder", "configure_libvips"]
 
@@ -34,10 +36,20 @@ REMEMBERED_PROFILES: Final = 64
 
 
 def configure_libvips(threads: int) -> None:
-    """Set libvips up for a server: no operation cache, `threads` workers a pipeline, fuzzed loaders only."""
+    """Set libvips up for a server: no operation cache, `threads` workers a pipeline, fuzzed loaders only.
+
+    What it tells about its own working of every picture is for debugging.
+    """
     pyvips.cache_set_max(0)
     pyvips.concurrency_set(threads)
     pyvips.block_untrusted_set(True)
+    logging.getLogger("pyvips").addFilter(_tell_details_as_debug)
+
+
+def _tell_details_as_debug(record: logging.LogRecord) -> bool:
+    if record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+    return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +74,23 @@ class Decoder:
     def __init__(self) -> None:
         self._profiles = _ProfileMemory()
 
-    def decode(self, file: PictureFile, at_least: Size | None = None) -> Decoded:
+    def decode(
+        self, file: PictureFile, at_least: Size | None = None, reduced_to: Size | None = None
+    ) -> Decoded:
         """The picture of `file`, upright.
 
         With `at_least`, a size after orientation, JPEG files are shrunk by 2, 4 or 8 while they load,
-        as long as both sides stay at least that large. Raises InvalidPicture: FAILED_TO_READ_IMAGE.
+        as long as both sides stay at least that large. With `reduced_to`, also after orientation, an
+        opaque picture that is much larger is reduced to that size while it loads, so that it never lies in
+        memory as a whole. Raises InvalidPicture: FAILED_TO_READ_IMAGE.
         """
         try:
             image = self._open(file, at_least)
             joined = self._to_srgb(image)
+            if reduced_to is not None and joined.bands == 3:
+                stored = _before_turning(reduced_to, file.header.orientation)
+                if is_strong_reduction(Size(joined.width, joined.height), stored):
+                    return Decoded(_turn_upright(reduce_image(joined, stored), file.header.orientation), None)
             pixels = np.frombuffer(joined.write_to_memory(), np.uint8)
             pixels = pixels.reshape(joined.height, joined.width, joined.bands)
         except pyvips.Error as error:
@@ -191,6 +211,11 @@ def _load_shrink(size: Size, at_least: Size) -> int:
         ):
             return shrink
     return 1
+
+
+def _before_turning(size: Size, orientation: int) -> Size:
+    """The size in the file of what is `size` when upright."""
+    return Size(size.height_px, size.width_px) if orientation >= 5 else size
 
 
 def _turn_upright(pixels: Bytes8, orientation: int) -> Bytes8:

@@ -26,6 +26,10 @@ PNG_GREY: Final = {"compression": 3, "filter": "sub"}
 JPEG_QUALITY: Final = 92
 WEBP_QUALITY: Final = 90
 WEBP_EFFORT: Final = 0
+# The format keeps the modes of all blocks in half a megabyte, which tens of megapixels of grain overflow;
+# more effort writes them shorter, and a lower quality always fits.
+WEBP_FALLBACKS: Final = ((WEBP_QUALITY, WEBP_EFFORT), (WEBP_QUALITY, 2))
+WEBP_SAFE_QUALITY: Final = 75
 # Longest side that a file format can hold.
 MAX_SIDE_PX: Final = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}
 
@@ -48,7 +52,13 @@ def encode_jpeg(pixels: Bytes8) -> bytes:
 
 def encode_webp(pixels: Bytes8) -> bytes:
     """A lossy WebP with lossless alpha of H×W×4, H×W×3 or H×W pixels; sides at most 16383 px."""
-    return bytes(_image(pixels).webpsave_buffer(Q=WEBP_QUALITY, alpha_q=100, effort=WEBP_EFFORT, keep="none"))
+    image = _image(pixels)
+    for quality, effort in WEBP_FALLBACKS:
+        try:
+            return bytes(image.webpsave_buffer(Q=quality, alpha_q=100, effort=effort, keep="none"))
+        except pyvips.Error:
+            continue
+    return bytes(image.webpsave_buffer(Q=WEBP_SAFE_QUALITY, alpha_q=100, effort=WEBP_EFFORT, keep="none"))
 
 
 def encode_zip(pixels: Bytes8) -> bytes:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.matte_upsampling import sample_field
+from matteworks_compositor.soft_pixels import sample_field, soft_strips
 
 __all__ = ["despill", "estimate_foreground"]
 
@@ -21,10 +21,6 @@ Floats = NDArray[np.float32]
 # The rough fields live on a copy no larger than this. Twice as large took nearly twice as long at 1 MP and
 # brought the recomposed colours nearer by 0.1 of a level.
 FIELD_SIDE_PX = 256
-# Pixels corrected at once: bounds the memory of a large picture.
-CHUNK_PIXELS = 1 << 18
-# Rows that are searched for soft pixels at once.
-STRIP_ROWS = 512
 # Trust in the rough fields against the seen mixture.
 FIELD_WEIGHT = 0.01
 # A pixel tells the subject's colour from this alpha on, in full at 1 (and the rest's from one minus
@@ -36,24 +32,32 @@ SCREEN_LEAD = 40
 LUMINANCE = np.array((0.2126, 0.7152, 0.0722), np.float32)
 
 
-def estimate_foreground(picture: Bytes, alpha: Bytes) -> Bytes:
+def estimate_foreground(picture: Bytes, alpha: Bytes, settled: Bytes | None = None) -> Bytes:
     """The colours to show with `alpha`: unchanged where it is 255, black where it is 0.
 
-    `picture` is H×W×3 sRGB, `alpha` H×W. In the soft band the old background is taken out.
+    `picture` is H×W×3 sRGB, `alpha` H×W. In the soft band the old background is taken out, except where
+    `settled` (H×W) is neither 0 nor 255: such a pixel has the subject's own colour already.
     """
-    band = cv2.inRange(alpha, 1, 254)
-    result = np.zeros_like(picture)
+    # Blank memory costs nothing until it is written to: less than a copy of everything.
+    result = np.zeros(picture.shape, np.uint8)
     cv2.copyTo(picture, alpha, result)
-    left, top, width, height = cv2.boundingRect(band)
+    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, 1, 254))
     if width == 0:
         return result
     # The fields need known colours on both sides of the band, hence the margin.
     margin = 8 + max(width, height) // 16
+    first_row, first_column = max(0, top - margin), max(0, left - margin)
     box = (
-        slice(max(0, top - margin), min(alpha.shape[0], top + height + margin)),
-        slice(max(0, left - margin), min(alpha.shape[1], left + width + margin)),
+        slice(first_row, min(alpha.shape[0], top + height + margin)),
+        slice(first_column, min(alpha.shape[1], left + width + margin)),
     )
-    _correct_band(result[box], picture[box], alpha[box], *_rough_fields(picture[box], alpha[box]))
+    cell = _cell_px(alpha[box])
+    subject, rest = _rough_fields(picture[box], alpha[box], cell)
+    step_x, step_y = np.float32(1 / cell[0]), np.float32(1 / cell[1])
+    for strip in soft_strips(alpha, top, top + height, settled):
+        x, y = (strip.x - np.float32(first_column)) * step_x, (strip.y - np.float32(first_row)) * step_y
+        parts = (strip.read(picture), sample_field(subject, x, y), sample_field(rest, x, y))
+        strip.write(result, _unmix(strip.read(alpha), *parts))
     return result
 
 
@@ -84,13 +88,32 @@ def despill(picture: Bytes, alpha: Bytes, background_hint: tuple[int, int, int] 
     return np.asarray(cv2.merge([cv2.add(channel, grey) for channel in channels]), np.uint8)
 
 
-def _rough_fields(picture: Bytes, alpha: Bytes) -> tuple[Floats, Floats]:
-    """Colour fields of the subject and of the rest, known everywhere, on a small grid."""
+def _cell_px(alpha: Bytes) -> tuple[int, int]:
+    """Width and height of the cells that the rough fields average: 1 or even, for `_averaged`."""
     height, width = alpha.shape
-    scale = min(1.0, FIELD_SIDE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
-    share = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+    side = -(-max(width, height) // FIELD_SIDE_PX)
+    side += side % 2 if side > 1 else 0
+    return min(side, width), min(side, height)
+
+
+def _averaged(image: Bytes, cell: tuple[int, int]) -> Bytes:
+    """The mean of every cell. Only whole cells, which is several times faster than shares of pixels; what
+    is left at the right and below goes on as its neighbour.
+    """
+    columns, rows = image.shape[1] // cell[0], image.shape[0] // cell[1]
+    whole: cv2.typing.MatLike = image[: rows * cell[1], : columns * cell[0]]
+    across, down = cell
+    # By two is the one step that the library takes with vector instructions.
+    while across % 2 == down % 2 == 0:
+        across, down = across // 2, down // 2
+        whole = cv2.resize(whole, (columns * across, rows * down), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _rough_fields(picture: Bytes, alpha: Bytes, cell: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Colour fields of the subject and of the rest, known everywhere, one value a cell."""
+    small = _averaged(picture, cell).astype(np.float32)
+    share = _averaged(alpha, cell).astype(np.float32) / np.float32(255)
     span = np.float32(1 - LEAST_PURITY)
     own = np.clip((share - np.float32(LEAST_PURITY)) / span, 0, 1)
     foreign = np.clip((span - share) / span, 0, 1)
@@ -113,27 +136,20 @@ def _spread(colours: Floats, weight: Floats) -> Floats:
     return np.asarray(weighted + below * (1 - weight)[..., None], np.float32)
 
 
-def _correct_band(result: Bytes, picture: Bytes, alpha: Bytes, subject: Floats, rest: Floats) -> None:
-    """Write the corrected subject colours into `result`, in place, at the band's pixels."""
-    height, width = alpha.shape
-    step_x, step_y = subject.shape[1] / width, subject.shape[0] / height
-    for start in range(0, height, STRIP_ROWS):
-        strip = slice(start, start + STRIP_ROWS)
-        band = cv2.inRange(alpha[strip], 1, 254)
-        if not cv2.countNonZero(band):
-            continue
-        everywhere = np.asarray(cv2.findNonZero(band)).reshape(-1, 2)
-        for first in range(0, len(everywhere), CHUNK_PIXELS):
-            x, y = everywhere[first : first + CHUNK_PIXELS].T
-            y = y + start
-            where = (
-                ((x + np.float32(0.5)) * np.float32(step_x) - np.float32(0.5)).astype(np.float32),
-                ((y + np.float32(0.5)) * np.float32(step_y) - np.float32(0.5)).astype(np.float32),
-            )
-            f, b = sample_field(subject, *where), sample_field(rest, *where)
-            share = alpha[y, x].astype(np.float32)[:, None] * np.float32(1 / 255)
-            other = 1 - share
-            residual = picture[y, x] - share * f - other * b
-            f += residual * (share / (share * share + other * other + np.float32(FIELD_WEIGHT)))
-            np.clip(np.rint(f, out=f), 0, 255, out=f)
-            result[y, x] = f.astype(np.uint8)
+def _unmix(alpha: Bytes, seen: Bytes, subject: Floats, rest: Floats) -> Bytes:
+    """The subject's colours (n×3) at n soft pixels: near `subject`, and such that mixed with `rest` by
+    `alpha` they give what was `seen`. Uses up `rest`.
+    """
+    # By level of alpha: how much of the seen, the field's and the background's colour comes in. Three
+    # equal columns, so that products run over long rows.
+    share = np.repeat(np.linspace(0, 1, 256, dtype=np.float32)[:, None], 3, axis=1)
+    other = 1 - share
+    trust = share / (share * share + other * other + np.float32(FIELD_WEIGHT))
+    colours = trust.take(alpha, axis=0)
+    colours *= seen
+    weight = (1 - trust * share).take(alpha, axis=0)
+    weight *= subject
+    colours += weight
+    rest *= np.take(trust * other, alpha, axis=0, out=weight)
+    colours -= rest
+    return np.clip(np.rint(colours, out=colours), 0, 255, out=colours).astype(np.uint8)

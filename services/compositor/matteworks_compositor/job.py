@@ -80,7 +80,7 @@ class State:
     # Where the subject may be, in working pixels; the whole working copy without a roi.
     search_box: Box = field(default_factory=lambda: Box(0, 0, 1, 1))
 
-    # h×w×3, what the network sees: the search box squeezed to at most 1024 × 1024.
+    # h×w×3, what the network sees: the search box squeezed to at most 1024 × 1024. Until matte.
     model_input: Bytes8 | None = None
     # The matte as it came, stretched over the search box (over the whole picture when brought).
     matte: Bytes8 | None = None
@@ -118,11 +118,6 @@ class State:
     # The encoded result and what it is.
     encoded: bytes = b""
     encoded_format: OutputFormat = OutputFormat.AUTO
-
-    @property
-    def is_cut_below(self) -> bool:
-        """Whether the subject goes on below the picture: its box touches the last row."""
-        return self.subject_box is not None and self.subject_box.bottom_px >= self.working_size.height_px
 
 
 def made(value: T | None) -> T:

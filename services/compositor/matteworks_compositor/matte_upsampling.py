@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["sample_field", "upsample_matte"]
+from matteworks_compositor.geometry import Size
+from matteworks_compositor.resampling import resize
+from matteworks_compositor.soft_pixels import sample_field, soft_strips
+
+__all__ = ["upsample_matte"]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -22,16 +26,15 @@ END_MARGIN = 4
 # Slopes vary slowly: they are fitted on every second pixel of the small grid, over this half width.
 SLOPE_STEP = 2
 WINDOW_RADIUS = 1
-# Variance of colour (0..1) below which a window has no edge worth following.
-EDGE_VARIANCE = 5e-5
-# Rows of the full picture refined at once: bounds the memory of a large picture.
-STRIP_ROWS = 256
+# Variance of colour (levels squared) below which a window has no edge worth following.
+EDGE_VARIANCE = 3.25
 
 
-def upsample_matte(picture: Bytes, matte: Bytes) -> Bytes:
+def upsample_matte(picture: Bytes, matte: Bytes, guide: Bytes | None = None) -> Bytes:
     """The matte at the picture's size, its contour moved onto the picture's edges.
 
-    `picture` is H×W×3 sRGB; `matte` is h×w, stretched over the whole picture. A matte of the
+    `picture` is H×W×3 sRGB; `matte` is h×w, stretched over the whole picture. `guide` is the picture as
+    the matte's maker saw it, h×w×3; without one the picture is squeezed once more. A matte of the
     picture's size is returned with only its ends cleaned; a larger one is averaged down.
     """
     height, width = picture.shape[:2]
@@ -44,22 +47,24 @@ def upsample_matte(picture: Bytes, matte: Bytes) -> Bytes:
         return _clean_ends(shrunk)
     enlarged = np.asarray(cv2.resize(cleaned, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     band = _soft_band(cleaned)
-    if not band.any():
-        return enlarged
     left, top, box_width, box_height = cv2.boundingRect(band)
+    if box_width == 0:
+        return enlarged
     box = (slice(top, top + box_height), slice(left, left + box_width))
-    guide = np.asarray(
-        cv2.resize(picture, (small_width, small_height), interpolation=cv2.INTER_AREA), np.uint8
-    )[box]
-    coarse = (max(1, box_width // SLOPE_STEP), max(1, box_height // SLOPE_STEP))
-    slopes = _colour_slopes(
-        *(
-            np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_AREA), np.uint8)
-            for image in (guide, cleaned[box], band[box])
-        )
-    )
-    slopes = np.asarray(cv2.resize(slopes, (box_width, box_height)), np.float32)
-    _add_detail(enlarged, picture, slopes, guide, band, (left, top))
+    if guide is None:
+        guide = picture
+    seen = resize(guide, Size(small_width, small_height))[box]
+    cell_x, cell_y = min(SLOPE_STEP, box_width), min(SLOPE_STEP, box_height)
+    slopes = _colour_slopes(*(_halved(image, cell_x, cell_y) for image in (seen, cleaned[box], band[box])))
+    small = seen.astype(np.float32)
+    step_x, step_y = np.float32(small_width / width), np.float32(small_height / height)
+    for strip in soft_strips(enlarged, int(top / step_y), int(np.ceil((top + box_height) / step_y)) + 1):
+        # Soft pixels of the enlargement are all that can change: beyond them the network was sure.
+        x, y = strip.x * step_x - np.float32(left), strip.y * step_y - np.float32(top)
+        detail = strip.read(picture) - sample_field(small, x, y)
+        detail *= sample_field(slopes, x * np.float32(1 / cell_x), y * np.float32(1 / cell_y))
+        alpha = strip.read(enlarged) + detail.dot(np.ones(3, np.float32))
+        strip.write(enlarged, np.clip(np.rint(alpha, out=alpha), 0, 255, out=alpha).astype(np.uint8))
     return enlarged
 
 
@@ -77,24 +82,37 @@ def _soft_band(matte: Bytes) -> Bytes:
     return np.asarray(cv2.dilate(cv2.inRange(steps, 1, 255), around), np.uint8)
 
 
+def _halved(image: Bytes, cell_x: int, cell_y: int) -> Bytes:
+    """The mean of every `cell_x` × `cell_y` pixels. Only whole cells, which is many times faster than
+    shares of pixels; what is left at the right and below goes on as its neighbour.
+    """
+    columns, rows = image.shape[1] // cell_x, image.shape[0] // cell_y
+    whole = image[: rows * cell_y, : columns * cell_x]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _colour_slopes(guide: Bytes, matte: Bytes, band: Bytes) -> Floats:
     """How much alpha changes per level of each colour channel: h×w×3, zero outside the band."""
     side = 2 * WINDOW_RADIUS + 1
+    inside = np.flatnonzero(band)
 
-    def mean(values: Floats) -> Floats:
-        return np.asarray(cv2.blur(values, (side, side)), np.float32)
+    def mean(values: cv2.typing.MatLike) -> Floats:
+        """Of the window around every pixel of the band: n×3."""
+        blurred = np.asarray(cv2.boxFilter(values, cv2.CV_32F, (side, side)), np.float32)
+        return blurred.reshape(-1, 3).take(inside, axis=0)
 
-    inside = band != 0
-    colour = guide.astype(np.float32) * np.float32(1 / 255)
-    alpha = matte.astype(np.float32) * np.float32(1 / 255)
-    centre = mean(colour)[inside]
-    alpha_centre = mean(alpha)[inside]
-    covariance = mean(colour * alpha[..., None])[inside] - centre * alpha_centre[:, None]
-    same = mean(colour * colour)[inside] - centre * centre + np.float32(EDGE_VARIANCE)
-    crossed = mean(colour * colour[..., (1, 2, 0)])[inside] - centre * centre[:, (1, 2, 0)]
-    solved = _solve_symmetric(same, crossed, covariance)
+    def mean_product(one: cv2.typing.MatLike, other: cv2.typing.MatLike) -> Floats:
+        return mean(cv2.multiply(one, other, dtype=cv2.CV_16U))
+
+    rolled = np.empty_like(guide)
+    cv2.mixChannels([guide], [rolled], [1, 0, 2, 1, 0, 2])
+    alpha = cv2.merge([matte, matte, matte])
+    centre = mean(guide)
+    covariance = mean_product(guide, alpha) - centre * mean(alpha)
+    same = mean_product(guide, guide) - centre * centre + np.float32(EDGE_VARIANCE)
+    crossed = mean_product(guide, rolled) - centre * centre[:, (1, 2, 0)]
     slopes = np.zeros(guide.shape, np.float32)
-    slopes[inside] = solved
+    slopes.reshape(-1, 3)[inside] = _solve_symmetric(same, crossed, covariance)
     return slopes
 
 
@@ -112,41 +130,3 @@ def _solve_symmetric(same: Floats, crossed: Floats, right: Floats) -> Floats:
     )
     scaled: Floats = solution / np.maximum(determinant, np.float32(1e-12))[:, None]
     return scaled
-
-
-def sample_field(field: Floats, x: Floats, y: Floats) -> Floats:
-    """Bilinear samples of `field` (h×w×c, at most four channels) at n points: n×c."""
-    count, columns = len(x), 1024
-    where = np.zeros((2, -(-count // columns) * columns), np.float32)
-    where[0, :count], where[1, :count] = x, y
-    grid = where.reshape(2, -1, columns)
-    sampled = cv2.remap(field, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled, np.float32).reshape(-1, field.shape[2])[:count]
-
-
-def _add_detail(
-    enlarged: Bytes, picture: Bytes, slopes: Floats, guide: Bytes, band: Bytes, origin: tuple[int, int]
-) -> None:
-    """Add slope · lost detail to `enlarged`, in place, at the pixels of the band only."""
-    height, width = enlarged.shape
-    step_x, step_y = band.shape[1] / width, band.shape[0] / height
-    left, top = origin
-    # What the small picture already explains is subtracted on the small grid, so that one
-    # four-channel sample per pixel is enough.
-    explained = -(slopes * guide).sum(axis=2, keepdims=True)
-    fields = np.concatenate((slopes, explained), axis=2)
-    first = int(top / step_y)
-    last = min(height, int(np.ceil((top + guide.shape[0]) / step_y)) + 1)
-    for start in range(first, last, STRIP_ROWS):
-        stop = min(start + STRIP_ROWS, last)
-        # Soft pixels of the enlargement are all that can change: beyond them the network was sure.
-        soft = cv2.inRange(enlarged[start:stop], 1, 254)
-        if not cv2.countNonZero(soft):
-            continue
-        x, y = np.asarray(cv2.findNonZero(soft)).reshape(-1, 2).T
-        y = y + start
-        where_x = ((x + np.float32(0.5)) * np.float32(step_x) - np.float32(0.5 + left)).astype(np.float32)
-        where_y = ((y + np.float32(0.5)) * np.float32(step_y) - np.float32(0.5 + top)).astype(np.float32)
-        sampled = sample_field(fields, where_x, where_y)
-        detail = np.einsum("nc,nc->n", sampled[:, :3], picture[y, x].astype(np.float32)) + sampled[:, 3]
-        enlarged[y, x] = np.clip(np.rint(enlarged[y, x] + detail), 0, 255).astype(np.uint8)

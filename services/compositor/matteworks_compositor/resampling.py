@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from matteworks_compositor.geometry import Size
 
-__all__ = ["array_size", "resize"]
+__all__ = ["array_size", "is_strong_reduction", "reduce_image", "resize"]
 
 Bytes8 = NDArray[np.uint8]
 
@@ -28,8 +28,7 @@ def resize(pixels: Bytes8, size: Size) -> Bytes8:
     source = array_size(pixels)
     if source == size:
         return pixels
-    factor = min(size.width_px / source.width_px, size.height_px / source.height_px)
-    if factor >= MILD_REDUCTION:
+    if not is_strong_reduction(source, size):
         return _resize_cv(pixels, size, cv2.INTER_CUBIC)
     if pixels.ndim == 2 or size.width_px > source.width_px or size.height_px > source.height_px:
         return _resize_cv(pixels, size, cv2.INTER_AREA)
@@ -47,10 +46,20 @@ def _resize_cv(pixels: Bytes8, size: Size, method: int) -> Bytes8:
 
 def _reduce_colours(pixels: Bytes8, source: Size, size: Size) -> Bytes8:
     image = pyvips.Image.new_from_memory(pixels.data, source.width_px, source.height_px, 3, "uchar")
+    return reduce_image(image, size)
+
+
+def reduce_image(image: pyvips.Image, size: Size) -> Bytes8:
+    """The three bands of `image`, H×W×3 at `size`; they are computed only now, part by part."""
     reduced = image.resize(
-        size.width_px / source.width_px, vscale=size.height_px / source.height_px, kernel="lanczos3"
+        size.width_px / image.width, vscale=size.height_px / image.height, kernel="lanczos3"
     )
     flat = np.frombuffer(reduced.write_to_memory(), np.uint8)
     array = flat.reshape(reduced.height, reduced.width, 3)
     # The library rounds sizes its own way; a pixel more or less must not reach the plan.
     return array if array_size(array) == size else _resize_cv(array, size, cv2.INTER_CUBIC)
+
+
+def is_strong_reduction(source: Size, size: Size) -> bool:
+    """Whether colours on this way need a window over every source pixel."""
+    return min(size.width_px / source.width_px, size.height_px / source.height_px) < MILD_REDUCTION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.decoding import Decoded, Decoder
+from matteworks_compositor.decoding import Decoded, Decoder, configure_libvips
 from matteworks_compositor.geometry import Size
 from matteworks_compositor.limits import admit_file
 from tests.component.compositor.pictures import encoded, gradient
@@ -190,3 +191,17 @@ def test_one_damaged_byte_of_a_png_is_found_by_its_checksum() -> None:
     with pytest.raises(InvalidPicture) as raised:
         decode(bytes(content))
     assert raised.value.reason_name == "FAILED_TO_READ_IMAGE"
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("INFO", False), ("DEBUG", True)])
+def test_what_the_library_tells_of_every_picture_is_for_debugging(
+    caplog: pytest.LogCaptureFixture, level: str, is_told: bool
+) -> None:
+    configure_libvips(2)
+    with caplog.at_level(level):
+        decode(encoded(PICTURE, "JPEG"))
+        vips(PICTURE).resize(0.3).write_to_memory()
+        logging.getLogger("pyvips").warning("VIPS: a warning")
+    told = [record for record in caplog.records if record.name == "pyvips"]
+    assert [record.levelname for record in told if record.levelno >= logging.INFO] == ["WARNING"]
+    assert any(record.levelno == logging.DEBUG for record in told) == is_told

@@ -74,3 +74,10 @@ def test_a_png_says_nothing_but_pixels() -> None:
         kinds.append(content[position + 4 : position + 8])
         position += 12 + length
     assert set(kinds) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+
+
+def test_fifty_megapixels_of_grain_still_become_a_webp() -> None:
+    """The first settings overflow a table of the format there; it was an internal error."""
+    grain = np.random.default_rng(0).integers(90, 120, (7000, 7000, 1), np.uint8)
+    with Image.open(io.BytesIO(encode_webp(np.repeat(grain, 3, axis=2)))) as image:
+        assert image.size == (7000, 7000)

@@ -67,6 +67,25 @@ def test_the_callers_picture_is_not_changed() -> None:
     assert (picture == before).all()
 
 
+def test_pixels_that_the_file_itself_has_partly_transparent_keep_their_colour() -> None:
+    art, alpha = drawn_art()
+    picture = composite(art, alpha, (0, 210, 40))
+    settled = np.full(alpha.shape, 255, np.uint8)
+    settled[:100] = 128
+    estimate = estimate_foreground(picture, alpha, settled)
+    soft = (alpha > 0) & (alpha < 255)
+    assert (estimate[:100][soft[:100]] == picture[:100][soft[:100]]).all()
+    assert (estimate[100:] == estimate_foreground(picture, alpha)[100:]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 700), (700, 1), (3, 611), (517, 1031)])
+def test_sides_that_are_no_multiple_of_a_cell_are_survived(height: int, width: int) -> None:
+    alpha = np.tile(np.clip(np.linspace(-2000, 2255, width), 0, 255).astype(np.uint8), (height, 1))
+    art = np.full((height, width, 3), (200.0, 90.0, 30.0))
+    estimate = estimate_foreground(composite(art, alpha, (0, 40, 210)), alpha)
+    assert width == 1 or np.abs(estimate[alpha > 128] - art[alpha > 128]).mean() < MEAN_ERROR_LEVELS
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_even_alpha_is_survived(level: int) -> None:
     picture = np.full((9, 7, 3), 77, np.uint8)

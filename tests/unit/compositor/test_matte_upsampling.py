@@ -37,6 +37,32 @@ def test_the_contour_follows_the_picture_and_not_the_small_grid() -> None:
     assert error(upsample_matte(picture, matte), truth) < 0.35 * error(enlarged, truth)
 
 
+def test_what_the_network_saw_serves_as_guide_as_well_as_a_second_look() -> None:
+    picture, truth = drawn_disc(512)
+    matte = shrunk(truth, 8)
+    seen = np.asarray(cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
+    guided = upsample_matte(picture, matte, seen)
+    assert np.abs(guided.astype(int) - upsample_matte(picture, matte)).mean() < 0.2
+    assert error(guided, truth) < 1.1 * error(upsample_matte(picture, matte), truth)
+
+
+def test_a_guide_of_another_size_than_the_matte_is_made_to_fit() -> None:
+    picture, truth = drawn_disc(512)
+    guide = np.asarray(cv2.resize(picture, (200, 100), interpolation=cv2.INTER_AREA), np.uint8)
+    matte = shrunk(truth, 8)
+    assert error(upsample_matte(picture, matte, guide), truth) < 2 * error(
+        upsample_matte(picture, matte), truth
+    )
+
+
+def test_a_view_of_a_larger_picture_gives_what_a_copy_gives() -> None:
+    picture, truth = drawn_disc(512)
+    larger = np.zeros((600, 700, 3), np.uint8)
+    larger[40:552, 70:582] = picture
+    matte = shrunk(truth, 8)
+    assert (upsample_matte(larger[40:552, 70:582], matte) == upsample_matte(picture, matte)).all()
+
+
 def test_pixels_far_from_the_contour_are_exactly_in_or_out() -> None:
     picture, truth = drawn_disc(512)
     alpha = upsample_matte(picture, shrunk(truth, 8))

@@ -21,11 +21,8 @@ def apply(job: Job, state: State) -> None:
     state.picture, state.file_alpha = None, None
     if is_matte_only(job):
         return
-    colours = estimate_foreground(picture, alpha)
-    if file_alpha is not None:
-        # A partly transparent pixel of the file has the subject's own colour already.
-        soft = cv2.bitwise_and(cv2.inRange(file_alpha, 1, 254), cv2.inRange(alpha, 1, 255))
-        cv2.copyTo(picture, soft, colours)
+    # A partly transparent pixel of the file has the subject's own colour already, and so has glass.
+    colours = estimate_foreground(picture, alpha, settled=file_alpha)
     if job.options.despill:
         outside = cv2.inRange(alpha, 0, 0)
         red, green, blue = (round(value) for value in cv2.mean(picture, mask=outside)[:3])

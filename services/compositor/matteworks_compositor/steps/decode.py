@@ -18,7 +18,10 @@ def apply(decoder: Decoder, job: Job, state: State) -> None:
 
     The picture is as large as the file, or smaller where both the result and the model need less.
     """
-    decoded = decoder.decode(job.picture, smallest_useful_size(job))
+    useful = smallest_useful_size(job)
+    # Where the result alone decides, the picture is made exactly as large as the result needs it.
+    is_exact = useful == result_size(job)
+    decoded = decoder.decode(job.picture, useful, reduced_to=useful if is_exact else None)
     state.picture, state.file_alpha = decoded.pixels, decoded.alpha
     state.working_size = decoded.size
     if decoded.alpha is not None:
@@ -29,10 +32,7 @@ def apply(decoder: Decoder, job: Job, state: State) -> None:
 def smallest_useful_size(job: Job) -> Size:
     """The size below which the result or the model's input would suffer."""
     source = job.picture.size
-    if job.options.crop is not None or job.options.scale_percent is not None:
-        return source  # How much of the picture the result shows is known only with the matte.
-    limits = output_limits(job)
-    needed = fit_within(source, limits.max_pixel_count, limits.max_side_px)
+    needed = result_size(job)
     if job.brought_matte is not None:
         return needed
     region = source if job.roi is None else job.roi.size
@@ -40,6 +40,14 @@ def smallest_useful_size(job: Job) -> Size:
         max(needed.width_px, _model_side(source.width_px, region.width_px)),
         max(needed.height_px, _model_side(source.height_px, region.height_px)),
     )
+
+
+def result_size(job: Job) -> Size:
+    """The size at which the result needs the picture."""
+    if job.options.crop is not None or job.options.scale_percent is not None:
+        return job.picture.size  # How much of the picture the result shows is known only with the matte.
+    limits = output_limits(job)
+    return fit_within(job.picture.size, limits.max_pixel_count, limits.max_side_px)
 
 
 def _model_side(source_px: int, region_px: int) -> int:

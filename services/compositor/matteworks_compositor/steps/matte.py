@@ -15,12 +15,15 @@ SURE_ALPHA = 128
 
 
 def apply(job: Job, state: State) -> None:
-    """Reads `picture`, `file_alpha`, `search_box`; lets `matte` go; sets `alpha`.
+    """Reads `picture`, `file_alpha`, `search_box`; lets `matte` and `model_input` go; sets `alpha`.
 
     Outside the search box alpha is 0. Where the file is transparent, so is the result. Raises
     InvalidPicture (UNKNOWN_FOREGROUND) when the network found nothing.
     """
     picture, matte = made(state.picture), made(state.matte)
+    # What the network saw explains its matte best. Of a file with alpha it saw a backdrop too.
+    guide = state.model_input if state.file_alpha is None else None
+    state.model_input = None
     box = state.search_box.slices
     is_everywhere = state.search_box.size == state.working_size
     if job.brought_matte is not None:
@@ -32,10 +35,10 @@ def apply(job: Job, state: State) -> None:
     elif int(matte.max(initial=0)) < SURE_ALPHA:
         raise unknown_foreground()
     elif is_everywhere:
-        alpha = upsample_matte(picture, matte)
+        alpha = upsample_matte(picture, matte, guide)
     else:
         alpha = np.zeros(picture.shape[:2], np.uint8)
-        alpha[box] = upsample_matte(picture[box], matte)
+        alpha[box] = upsample_matte(picture[box], matte, guide)
     if state.file_alpha is not None:
         cv2.multiply(alpha, state.file_alpha, alpha, scale=1 / 255)
     state.matte, state.alpha = None, alpha

@@ -9,7 +9,7 @@ from matteworks_compositor.segmenter import Segmenter
 
 
 async def apply(segmenter: Segmenter, job: Job, state: State) -> None:
-    """Reads `model_input` and lets it go; sets `matte`, `model`, `subject_type`, `subject_confidence`,
+    """Reads `model_input`; sets `matte`, `model`, `subject_type`, `subject_confidence`,
     `upstream_stages`. Skipped when the caller brought the matte.
     """
     if job.brought_matte is not None:
@@ -22,7 +22,6 @@ async def apply(segmenter: Segmenter, job: Job, state: State) -> None:
         quality=job.quality,
         subject_type=job.declared_type,
     )
-    state.model_input = None
     state.matte, state.model = result.matte, result.model
     state.upstream_stages = result.stages
     state.subject_confidence = result.confidence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from matteworks_compositor.colour_padding import pad_colours
-from matteworks_compositor.geometry import Box, Size, fit_within, scale_box_outwards
+from matteworks_compositor.geometry import Box, Size, scale_box_outwards
 from matteworks_compositor.job import Job, State, made
-from matteworks_compositor.output_rules import output_limits
 from matteworks_compositor.resampling import resize
+from matteworks_compositor.steps.decode import result_size
 
 
 def apply(job: Job, state: State) -> None:
@@ -14,9 +14,7 @@ def apply(job: Job, state: State) -> None:
 
     With crop or scale the size is not known yet: `working_copy_of_crop` comes after the matte.
     """
-    if job.options.crop is None and job.options.scale_percent is None:
-        limits = output_limits(job)
-        shrink_to(state, fit_within(job.picture.size, limits.max_pixel_count, limits.max_side_px))
+    shrink_to(state, result_size(job))
     set_search_box(job, state)
 
 
