@@ -8,6 +8,7 @@ holds isnet.onnx, u2netp.onnx and modnet.onnx. Prints, per set and way: mae, iou
 contour), soft (share of half-transparent pixels beyond the truth's), sad (thousands), recall. The plain
 pipeline is one network, the picture stretched to its input, the answer scaled to its own minimum and
 maximum and enlarged. `--cache` keeps the networks' answers, so that a second run needs no network.
+Each way runs the networks that the service runs for that quality, the second look of `best` included.
 `--half` measures every second picture only: thresholds are fitted on half 0 and reported on half 1.
 """
 
@@ -29,10 +30,13 @@ from matteworks_inference.blending import (
     GENERAL,
     PORTRAIT,
     SMALL,
+    Look,
     Quality,
     blend,
     networks_needed,
     portrait_short_side_px,
+    second_look,
+    with_second_look,
 )
 from matteworks_inference.picture import Picture
 from matteworks_inference.subject_networks import SubjectNetworks
@@ -65,8 +69,16 @@ class Networks:
         self._sessions: dict[str, Any] = {}
         self._subjects: SubjectNetworks | None = None
 
-    def answers(self, case: Case, wanted: tuple[str, ...]) -> dict[str, Floats]:
-        """What the networks named in `wanted` say of the picture, from the cache where it has them."""
+    def answers(self, case: Case, wanted: tuple[str, ...], look: Look | None = None) -> dict[str, Floats]:
+        """What the networks named in `wanted` say, from the cache where it has them.
+
+        Of the picture, or of the box `look` of the squeezed picture alone.
+        """
+        if look is not None:
+            box = f"{look.left}-{look.top}-{look.right}-{look.bottom}"
+            part = np.ascontiguousarray(squeezed(case.picture)[look.slices])
+            closer = Case(case.set_name, f"{case.name}@{box}", part, part[..., 0])
+            return self.answers(closer, wanted)
         path = self._cache / f"{case.set_name}_{case.name}.npz" if self._cache else None
         known: dict[str, Floats] = {}
         if path and path.exists():
@@ -161,7 +173,13 @@ def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, 
     names = {role: portrait if role == PORTRAIT else role for role in roles}
     answers = networks.answers(case, tuple(names.values()))
     small = squeezed(case.picture)
-    matte = blend(small, {role: answers[name] for role, name in names.items()}, subject, quality)
+    mattes = {role: answers[name] for role, name in names.items()}
+    matte = blend(small, mattes, subject, quality)
+    look = second_look(matte) if quality == "best" else None
+    if look is not None:
+        closer = networks.answers(case, (GENERAL, SMALL), look)
+        seen_twice = with_second_look(mattes, look, closer, (small.shape[1], small.shape[0]))
+        matte = blend(small, seen_twice, subject, quality)
     return upsample_matte(case.picture, matte), guess.type
 
 

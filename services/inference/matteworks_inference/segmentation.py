@@ -107,10 +107,9 @@ class LoadedModels:
         players: dict[str, ModelEntry] = {}
         for entry in self.loaded:
             players.setdefault(entry.role, entry)
-        if quality == "fast" and "small" in players:
-            return {blending.SMALL: players["small"]}
-        wanted = blending.networks_needed(subject_type, quality)
-        chosen = {role: players[_ROLES[role]] for role in wanted if _ROLES[role] in players}
+        available = {role for role, name in _ROLES.items() if name in players}
+        wanted = blending.networks_needed(subject_type, quality, available)
+        chosen = {role: players[_ROLES[role]] for role in wanted}
         # A server that was given only a portrait network uses that.
         return chosen or {_role_in_blend(self.default): self.default}
 

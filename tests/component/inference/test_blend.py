@@ -96,6 +96,16 @@ async def test_networks_that_are_not_loaded_are_done_without(tmp_path: Path, mod
         assert alpha[0, 0] == 0
 
 
+@pytest.mark.parametrize("models", [["any", "people"], ["people", "any"]])
+async def test_fast_without_the_small_network_takes_the_general_one(
+    tmp_path: Path, models: list[str]
+) -> None:
+    """The first model in the settings is the default, yet a portrait network does not know every subject."""
+    async with service_of(tmp_path, models) as service:
+        response = await service.segment(disc(), quality=image_pb2.QUALITY_FAST)
+        assert response.model == "any"
+
+
 async def test_the_matte_has_the_size_of_the_pixels(tmp_path: Path) -> None:
     async with service_of(tmp_path) as service:
         response = await service.segment(disc(100)[:80])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from matteworks_inference.blending import (
@@ -138,8 +141,57 @@ def test_an_empty_answer_stays_empty() -> None:
     assert not blend(PICTURE, {GENERAL: answer(), SMALL: answer()}, "product", "balanced").any()
 
 
-def test_fast_runs_one_network() -> None:
-    assert networks_needed("person", "fast") == (GENERAL,)
+def test_what_both_general_networks_hold_against_the_portrait_one_stays() -> None:
+    """A bag belongs to who carries it, and the portrait network knows nothing but people."""
+    bag = (slice(100, 130), slice(200, 240))
+    person_with_bag = answer((BODY, 255), (bag, 255))
+    mattes = {GENERAL: person_with_bag, SMALL: person_with_bag, PORTRAIT: SURE}
+    assert (blend(PICTURE, mattes, "person", "balanced")[bag] == 255).all()
+
+
+def test_one_general_network_alone_does_not_overrule_the_portrait_one() -> None:
+    bag = (slice(100, 130), slice(200, 230))
+    mattes = {GENERAL: answer((BODY, 255), (bag, 255)), SMALL: SURE, PORTRAIT: SURE}
+    assert (blend(PICTURE, mattes, "person", "balanced") == SURE).all()
+
+
+def test_general_networks_that_disagree_about_the_picture_do_not_overrule_the_portrait_one() -> None:
+    lamp = (slice(100, 130), slice(200, 240))
+    general = answer((BODY, 255), (lamp, 255))
+    small = answer((BODY, 255), (lamp, 255), ((slice(60, 100), slice(210, 270)), 255))
+    matte = blend(PICTURE, {GENERAL: general, SMALL: small, PORTRAIT: SURE}, "person", "balanced")
+    assert ((matte > 127) == (SURE > 127)).all()
+
+
+def test_a_rim_that_only_coarse_mattes_see_is_not_added_to_a_person() -> None:
+    fat = answer(((slice(57, 163), slice(97, 203)), 255))
+    matte = blend(PICTURE, {GENERAL: fat, SMALL: fat, PORTRAIT: SURE}, "person", "balanced")
+    assert ((matte > 127) == (SURE > 127)).all()
+
+
+def test_fast_runs_the_small_network_alone() -> None:
+    assert networks_needed("person", "fast") == (SMALL,)
+
+
+@pytest.mark.parametrize(("available", "wanted"), [((GENERAL, PORTRAIT), (GENERAL,)), ((PORTRAIT,), ())])
+def test_fast_without_the_small_network_falls_back_to_the_general_one(
+    available: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    assert networks_needed("person", "fast", available) == wanted
+
+
+@settings(deadline=None)
+@given(
+    levels=arrays(np.bool_, (3, 6)),
+    roles=st.sets(st.sampled_from([GENERAL, SMALL, PORTRAIT]), min_size=1),
+    subject=st.sampled_from(["person", "product", None]),
+)
+def test_what_every_network_is_sure_of_comes_back_whatever_ran(
+    levels: NDArray[np.bool_], roles: set[str], subject: str | None
+) -> None:
+    sure = np.asarray(np.kron(levels, np.full((40, 40), 255, np.uint8)), np.uint8)
+    picture = np.zeros((*sure.shape, 3), np.uint8)
+    assert (blend(picture, dict.fromkeys(roles, sure), subject, "balanced") == sure).all()
 
 
 def test_the_portrait_network_runs_for_people_and_for_the_unsure() -> None:
