@@ -56,8 +56,9 @@ BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64"})
 class RawForm:
     """What the caller sent: texts by name, files by name; nothing empty."""
 
-    texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
+    # Base64 pictures are texts: neither is printed.
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def put_text(self, name: str, value: str) -> None:
         """Keep a text, unless it is empty; one that is too long becomes UNUSABLE."""
