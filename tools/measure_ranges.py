@@ -6,7 +6,9 @@
 Of each folder every second picture is taken, evenly spread, `--count` at most: the other half is left to
 judge the result. A value's range is the median over the pictures of its lowest and of its highest value:
 the mean or the extremes follow the one picture in which a channel explodes, and everything else gets coarser.
-Convolutions whose 8-bit weights alone move the matte by more than `--tolerance` levels of 255 stay exact.
+Convolutions whose 8-bit weights alone move the matte by more than `--tolerance` levels of 255 stay exact, and
+so does all that comes before convolution number `--exact-beginning`: what is lost at the first look at the
+picture, no later layer gets back.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ RANGES: Final = Path(registry.__file__).parent / "ranges"
 # What is computed between convolutions; what these read is multiplied in 8 bits or handed on.
 _SOURCES: Final = {"Relu", "PRelu", "Clamp", "Sigmoid", "Add", "Multiply", "Concat", "Interpolate"}
 _READERS: Final = {"Convolution", "GroupConvolution", "Concat", "Add", "MaxPool", "Interpolate"}
+_CONVOLUTIONS: Final = {"Convolution", "GroupConvolution"}
 _JUDGING_PICTURES: Final = 8
 
 
@@ -43,6 +46,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, nargs="+", required=True)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--tolerance", type=float, default=0.3)
+    parser.add_argument("--exact-beginning", type=int, default=0)
     arguments = parser.parse_args()
     entry = registry.load_registry().find(arguments.model)
     weights = registry.weights_path(entry, arguments.models_dir)
@@ -52,8 +56,9 @@ def main() -> None:
     graph = graphs.finished(entry, weights, device="openvino", fixed_items=None, build=keep_graph).path
     pictures = [picture for folder in arguments.pictures for picture in spread(folder, arguments.count)]
     network = Network(graph, entry.input_sizes_px[0], pictures)
-    by_value = network.measured_ranges()
-    exact = sorted(network.sensitive_convolutions(arguments.tolerance))
+    beginning = network.beginning(arguments.exact_beginning)
+    by_value = {name: bounds for name, bounds in network.measured_ranges().items() if name not in beginning}
+    exact = sorted({*network.sensitive_convolutions(arguments.tolerance)} | network.convolutions & beginning)
     sha256 = registry.measured_sha256(weights)
     moved = network.moved_by(lambda model: quantise(model, ValueRanges(sha256, by_value, exact)))
     print(f"{entry.name}: {len(by_value)} values, exact: {exact}; mattes move by {moved:.2f} levels of 255")
@@ -82,6 +87,24 @@ class Network:
         self._judging = self._inputs[:: max(1, len(self._inputs) // _JUDGING_PICTURES)]
         self._exact_mattes = self._mattes(self._model())
 
+    def beginning(self, count: int) -> set[str]:
+        """Names of the first `count` convolutions, and of all values before the next one."""
+        names: set[str] = set()
+        for node in self._model().get_ordered_ops():
+            if node.get_type_name() in _CONVOLUTIONS:
+                if count == 0:
+                    break
+                count -= 1
+                names.add(convolution_name(node))
+            names |= {name for output in node.outputs() for name in output.get_names()}
+        return names
+
+    @property
+    def convolutions(self) -> set[str]:
+        """Names of all convolutions."""
+        operations = self._model().get_ordered_ops()
+        return {convolution_name(node) for node in operations if node.get_type_name() in _CONVOLUTIONS}
+
     def measured_ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest by value name."""
         model = self._model()
@@ -102,11 +125,7 @@ class Network:
 
     def sensitive_convolutions(self, tolerance: float) -> list[str]:
         """Those whose weights, rounded alone, move the matte by more than `tolerance` levels."""
-        everyone = [
-            convolution_name(node)
-            for node in self._model().get_ordered_ops()
-            if node.get_type_name() in ("Convolution", "GroupConvolution")
-        ]
+        everyone = sorted(self.convolutions)
 
         def search(names: Collection[str]) -> list[str]:
             others = set(everyone) - set(names)

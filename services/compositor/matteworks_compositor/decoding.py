@@ -36,20 +36,12 @@ REMEMBERED_PROFILES: Final = 64
 
 
 def configure_libvips(threads: int) -> None:
-    """Set libvips up for a server: no operation cache, `threads` workers a pipeline, fuzzed loaders only.
-
-    What it tells about its own working of every picture is for debugging.
-    """
+    """Set libvips up for a server: no operation cache, `threads` workers a pipeline, fuzzed loaders only."""
     pyvips.cache_set_max(0)
     pyvips.concurrency_set(threads)
     pyvips.block_untrusted_set(True)
-    logging.getLogger("pyvips").addFilter(_tell_details_as_debug)
-
-
-def _tell_details_as_debug(record: logging.LogRecord) -> bool:
-    if record.levelno == logging.INFO:
-        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
-    return logging.getLogger(record.name).isEnabledFor(record.levelno)
+    # It tells its own working of every picture at the level of our events.
+    logging.getLogger("pyvips").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
