@@ -111,7 +111,7 @@ async def one_process(model: str, models_dir: Path) -> AsyncIterator[Pipeline]:
     models = LoadedModels(load_registry(), [entry for entry, _ in chosen])
     try:
         segmenter = LocalSegmenter(Segmenter(models, queue, networks, workers))
-        yield Pipeline(build_steps(Decoder(), segmenter), workers)
+        yield Pipeline(build_steps(Decoder(), segmenter, thread_count), workers)
     finally:
         await queue.close(1.0)
         threads.close()

@@ -45,7 +45,7 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         )
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)
-        steps = build_steps(Decoder(), GrpcSegmenter(channel, settings.inference_timeout_s))
+        steps = build_steps(Decoder(), GrpcSegmenter(channel, settings.inference_timeout_s), threads)
         compositor = Compositor(Pipeline(steps, executor), admission, CompositorMetrics(registry, admission))
         servicer = CompositorServicer(compositor)
         return App(

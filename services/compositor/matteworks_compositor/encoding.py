@@ -15,14 +15,12 @@ import pyvips
 from numpy.typing import NDArray
 
 from matteworks_compositor.colour_padding import pad_colours
+from matteworks_compositor.png import write_png
 
 __all__ = ["MAX_SIDE_PX", "encode_jpeg", "encode_png", "encode_webp", "encode_zip"]
 
 Bytes8 = NDArray[np.uint8]
 
-# Level and filter for colour, and for a matte alone.
-PNG_COLOUR: Final = {"compression": 2, "filter": "avg"}
-PNG_GREY: Final = {"compression": 3, "filter": "sub"}
 JPEG_QUALITY: Final = 92
 WEBP_QUALITY: Final = 90
 WEBP_EFFORT: Final = 0
@@ -39,10 +37,9 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP_CREATED_ON_UNIX = 3
 
 
-def encode_png(pixels: Bytes8) -> bytes:
-    """An 8-bit, non-interlaced PNG of H×W×4, H×W×3 or H×W pixels."""
-    settings = PNG_GREY if pixels.ndim == 2 else PNG_COLOUR
-    return bytes(_image(pixels).pngsave_buffer(keep="none", **settings))
+def encode_png(pixels: Bytes8, threads: int = 1) -> bytes:
+    """An 8-bit, non-interlaced PNG of H×W×4, H×W×3 or H×W pixels, by up to `threads` threads."""
+    return write_png(pixels, threads)
 
 
 def encode_jpeg(pixels: Bytes8) -> bytes:
@@ -61,7 +58,7 @@ def encode_webp(pixels: Bytes8) -> bytes:
     return bytes(image.webpsave_buffer(Q=WEBP_SAFE_QUALITY, alpha_q=100, effort=WEBP_EFFORT, keep="none"))
 
 
-def encode_zip(pixels: Bytes8) -> bytes:
+def encode_zip(pixels: Bytes8, threads: int = 1) -> bytes:
     """A ZIP of `color.jpg` and `alpha.png`, stored, of H×W×4 or H×W×3 pixels.
 
     Colours go on a little beyond the subject's edge, so that the JPEG's blocks do not darken it.
@@ -73,7 +70,7 @@ def encode_zip(pixels: Bytes8) -> bytes:
         alpha, colour = np.full(pixels.shape[:2], 255, np.uint8), pixels
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in (("color.jpg", encode_jpeg(colour)), ("alpha.png", encode_png(alpha))):
+        for name, content in (("color.jpg", encode_jpeg(colour)), ("alpha.png", encode_png(alpha, threads))):
             entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.create_system = _ZIP_CREATED_ON_UNIX
             entry.external_attr = 0o644 << 16

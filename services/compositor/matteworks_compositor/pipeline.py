@@ -62,8 +62,11 @@ class WaitingStep:
 Step = ComputingStep | WaitingStep
 
 
-def build_steps(decoder: Decoder, segmenter: Segmenter) -> tuple[Step, ...]:
-    """Every step, in order. Each looks at the job first and does nothing when nothing was asked of it."""
+def build_steps(decoder: Decoder, segmenter: Segmenter, threads: int = 1) -> tuple[Step, ...]:
+    """Every step, in order. Each looks at the job first and does nothing when nothing was asked of it.
+
+    `threads` is how many one picture may use where a step cuts its work itself.
+    """
     return (
         ComputingStep("decode", partial(decode.apply, decoder)),
         ComputingStep("model_input", model_input.apply),
@@ -80,7 +83,7 @@ def build_steps(decoder: Decoder, segmenter: Segmenter) -> tuple[Step, ...]:
         ComputingStep("place", place.apply),
         ComputingStep("canvas", canvas.apply),
         ComputingStep("background", partial(background.apply, decoder)),
-        ComputingStep("encode", encode.apply),
+        ComputingStep("encode", partial(encode.apply, threads)),
     )
 
 

@@ -7,8 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
+from matteworks_compositor import png
 from matteworks_compositor.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
 from tests.component.compositor.pictures import decoded, gradient
 
@@ -27,6 +29,28 @@ def cut_out(width: int = 120, height: int = 80) -> np.ndarray:
 def test_a_png_keeps_every_pixel(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     assert np.array_equal(decoded(encode_png(pixels)), pixels)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 200_000, 4), (200_000, 1, 3), (700, 900, 4), (2600, 500), (131, 1000, 4)]
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_png_in_strips_is_one_picture_to_every_reader(shape: tuple[int, ...], threads: int) -> None:
+    """Pillow reads through zlib, which checks the joined checksum; libvips through its own reader."""
+    generator = np.random.default_rng(2)
+    pixels = (generator.integers(0, 256, shape) * (generator.random(shape) < 0.3)).astype(np.uint8)
+    content = encode_png(pixels, threads)
+    assert np.array_equal(decoded(content), pixels)
+    seen_by_libvips = pyvips.Image.new_from_buffer(content, "", fail_on="warning").numpy()
+    assert np.array_equal(seen_by_libvips.reshape(shape), pixels)
+    assert content == encode_png(pixels), "the file does not depend on the number of threads"
+
+
+def test_a_picture_in_strips_is_hardly_larger_than_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.dstack((np.tile(gradient(500, 400), (5, 4, 1)), np.tile(gradient(500, 400)[..., 0], (5, 4))))
+    in_strips = encode_png(pixels)
+    monkeypatch.setattr(png, "STRIP_BYTES", 1 << 30)
+    assert len(in_strips) < 1.01 * len(encode_png(pixels))
 
 
 @pytest.mark.parametrize("offset", [0, 7])

@@ -299,7 +299,7 @@ def test_auto_is_a_png_only_where_something_is_transparent(
     pixels: np.ndarray, expected: OutputFormat
 ) -> None:
     state = State(canvas=pixels)
-    encode.apply(job(), state)
+    encode.apply(1, job(), state)
     assert state.encoded_format is expected
     assert state.canvas is None
 

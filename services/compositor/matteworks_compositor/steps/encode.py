@@ -10,8 +10,8 @@ from matteworks_compositor.job import Job, State, made
 from matteworks_compositor.options import OutputFormat
 
 
-def apply(job: Job, state: State) -> None:
-    """Lets `canvas` go; sets `encoded`, `encoded_format`.
+def apply(threads: int, job: Job, state: State) -> None:
+    """Lets `canvas` go; sets `encoded`, `encoded_format`. Up to `threads` threads work on one picture.
 
     AUTO becomes PNG when a pixel is transparent or the result is the bare matte, else JPEG.
     """
@@ -22,13 +22,13 @@ def apply(job: Job, state: State) -> None:
         if format_ is OutputFormat.JPEG:
             canvas = canvas[..., :3]
     if format_ is OutputFormat.PNG:
-        state.encoded = encode_png(canvas)
+        state.encoded = encode_png(canvas, threads)
     elif format_ is OutputFormat.JPEG:
         state.encoded = encode_jpeg(canvas)
     elif format_ is OutputFormat.WEBP:
         state.encoded = encode_webp(canvas)
     else:
-        state.encoded = encode_zip(canvas)
+        state.encoded = encode_zip(canvas, threads)
     state.encoded_format = format_
 
 
