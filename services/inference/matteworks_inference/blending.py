@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from matteworks_inference.averaging import averaged
+
 __all__ = [
     "GENERAL",
     "PORTRAIT",
@@ -279,7 +281,7 @@ def _centre(sized: Mapping[str, Bytes]) -> float:
 
 def _confident(matte: Bytes, centre: float) -> Bytes:
     """`matte` steepened around `centre`, measured in the picture's own strong answers."""
-    counts = np.bincount(matte.ravel(), minlength=256)
+    counts = cv2.calcHist([matte], [0], None, [256], [0, 256]).ravel()
     counts[: NOISE_LEVEL + 1] = 0
     total = int(counts.sum())
     if not total:
@@ -302,10 +304,14 @@ def _mean(sized: Mapping[str, Bytes], shares: Mapping[str, float]) -> Bytes | No
     if not present:
         return None
     total = sum(share for _, share in present)
-    mean = np.zeros(sized[present[0][0]].shape, np.float32)
-    for role, share in present:
-        mean += sized[role] * np.float32(share / total)
-    return np.rint(mean).astype(np.uint8)
+    weighted = [(sized[role], share / total) for role, share in present]
+    if len(weighted) == 1:
+        return weighted[0][0]
+    (first, one), (second, other), *others = weighted
+    mean = cv2.addWeighted(first, one, second, other, 0, dtype=cv2.CV_32F)
+    for matte, share in others:
+        mean = cv2.addWeighted(mean, 1, matte, share, 0, dtype=cv2.CV_32F)
+    return np.asarray(cv2.convertScaleAbs(mean), np.uint8)
 
 
 def _fit(matte: Bytes | Floats, width: int, height: int) -> Bytes:
@@ -315,9 +321,9 @@ def _fit(matte: Bytes | Floats, width: int, height: int) -> Bytes:
         levels = np.rint(np.clip(matte, 0, 1) * 255).astype(np.uint8)
     if levels.shape == (height, width):
         return levels
-    shrinks = levels.size > width * height
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(levels, (width, height), interpolation=method), np.uint8)
+    if levels.size > width * height:
+        return averaged(levels, width, height)
+    return np.asarray(cv2.resize(levels, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _is_same_subject(general: Bytes, portrait: Bytes) -> bool:
@@ -332,10 +338,15 @@ def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 def _without_islands(matte: Bytes) -> Bytes:
     """`matte` without veils that are nowhere solid, and without light components far from the heaviest."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(cv2.inRange(matte, VEIL_LEVEL, 255))
+    visible = np.asarray(cv2.inRange(matte, VEIL_LEVEL, 255), np.uint8)
+    box = _box(visible)
+    inside = matte[box]
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(visible[box])
+    if count <= 2:
+        return matte
     solid = np.zeros(count, np.bool_)
-    solid[labels[matte > 127]] = True
-    if count <= 2 or not solid.any():
+    solid[labels[inside > 127]] = True
+    if not solid.any():
         return matte
     areas = np.where(solid, boxes[:, cv2.CC_STAT_AREA], 0)
     main = int(areas.argmax())
@@ -344,19 +355,23 @@ def _without_islands(matte: Bytes) -> Bytes:
         reach = ISLAND_DISTANCE * float(np.hypot(*matte.shape))
         distance = cv2.distanceTransform(np.where(labels == main, 0, 255).astype(np.uint8), cv2.DIST_L2, 3)
         light[np.unique(labels[(distance < reach) & light[labels]])] = False
-    kept = solid & ~light
-    table = np.where(kept, 255, 0).astype(np.uint8)
-    return np.asarray(cv2.min(matte, table[labels]), np.uint8)
+    kept = np.where(solid & ~light, 255, 0).astype(np.uint8)
+    cleaned = np.zeros_like(matte)
+    cleaned[box] = cv2.min(inside, kept[labels])
+    return cleaned
 
 
 def _without_pinholes(matte: Bytes) -> Bytes:
     """`matte` with its smallest enclosed holes closed."""
-    outside = cv2.inRange(matte, 0, 127)
+    solid = np.asarray(cv2.inRange(matte, 128, 255), np.uint8)
+    # Around this box there is nothing but outside, so what touches its edge is no hole.
+    box = _box(solid)
+    outside = cv2.bitwise_not(solid[box])
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    if count <= 2:
+    if count <= 1:
         return matte
-    limit = HOLE_AREA * (matte.size - int(np.count_nonzero(outside)))
-    height, width = matte.shape
+    limit = HOLE_AREA * cv2.countNonZero(solid)
+    height, width = outside.shape
     left, top = boxes[:, cv2.CC_STAT_LEFT], boxes[:, cv2.CC_STAT_TOP]
     right, bottom = left + boxes[:, cv2.CC_STAT_WIDTH], top + boxes[:, cv2.CC_STAT_HEIGHT]
     enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
@@ -364,7 +379,14 @@ def _without_pinholes(matte: Bytes) -> Bytes:
     pinhole[0] = False
     if not pinhole.any():
         return matte
-    holes = np.where(pinhole, 255, 0).astype(np.uint8)[labels]
+    holes = np.zeros_like(matte)
+    holes[box] = np.where(pinhole, 255, 0).astype(np.uint8)[labels]
     # The soft rim of a hole belongs to it.
     holes = np.asarray(cv2.dilate(holes, np.ones((5, 5), np.uint8)), np.uint8)
     return np.asarray(cv2.max(matte, holes), np.uint8)
+
+
+def _box(mask: Bytes) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around what is set."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return slice(top, top + height), slice(left, left + width)

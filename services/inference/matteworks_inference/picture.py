@@ -19,6 +19,7 @@ import structlog
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.image_header import check_limits, read_header
+from matteworks_inference.averaging import averaged
 from matteworks_inference.engine import PixelArray
 
 LARGEST_SIDE_PX: Final = 1024
@@ -59,10 +60,10 @@ class Picture:
         if (width, height) == (width_px, height_px):
             return self.pixels
         # Averaging areas when shrinking: linear sampling would skip pixels and let fine hair flicker.
-        shrinks = width_px < width or height_px < height
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        resized = cv2.resize(self.pixels, (width_px, height_px), interpolation=method)
-        return np.asarray(resized, np.uint8)
+        if width_px < width or height_px < height:
+            return averaged(self.pixels, width_px, height_px)
+        enlarged = cv2.resize(self.pixels, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(enlarged, np.uint8)
 
 
 def prepare_decoder(thread_count: int) -> None:

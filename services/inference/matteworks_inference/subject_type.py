@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from matteworks_inference.averaging import averaged
 
 __all__ = ["DETECTOR_LABELS", "Detection", "SubjectGuess", "classify", "decode_boxes", "subject_for_routing"]
 
@@ -230,8 +231,7 @@ def _class_shares(logits: Floats) -> dict[str, float]:
 def _presence(matte: NDArray[np.uint8] | None) -> Floats:
     """How much of the subject is in each cell of the grid; sums to 1."""
     if matte is not None and int(matte.max(initial=0)) > 127:
-        cells = cv2.resize(matte, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_AREA)
-        presence = cells.astype(np.float32)
+        presence = averaged(matte, GRID_SIDE, GRID_SIDE).astype(np.float32)
     else:
         ramp = np.hanning(GRID_SIDE + 2)[1:-1].astype(np.float32)
         presence = np.outer(ramp, ramp)
