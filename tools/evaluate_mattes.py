@@ -36,6 +36,7 @@ from matteworks_inference.blending import (
     networks_needed,
     portrait_short_side_px,
     second_look,
+    still_needed,
     with_second_look,
 )
 from matteworks_inference.picture import Picture
@@ -171,9 +172,11 @@ def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, 
     portrait = f"{PORTRAIT}{portrait_short_side_px(quality, width, height)}"
     roles = networks_needed(subject, quality)
     names = {role: portrait if role == PORTRAIT else role for role in roles}
-    answers = networks.answers(case, tuple(names.values()))
+    mattes: dict[str, Bytes | Floats] = {}
+    while asked := still_needed(roles, mattes, quality):
+        answers = networks.answers(case, tuple(names[role] for role in asked))
+        mattes |= {role: answers[names[role]] for role in asked}
     small = squeezed(case.picture)
-    mattes = {role: answers[name] for role, name in names.items()}
     matte = blend(small, mattes, subject, quality)
     look = second_look(matte) if quality == "best" else None
     if look is not None:

@@ -31,6 +31,7 @@ __all__ = [
     "networks_needed",
     "portrait_short_side_px",
     "second_look",
+    "still_needed",
     "with_second_look",
 ]
 
@@ -82,6 +83,10 @@ VETO_WIDTH: Final = 0.10
 # Overlap (intersection over union) above which the portrait network means the same subject. Full-body
 # and portrait pictures of people: 0.74 at least; half of the objects: under 0.3.
 SAME_SUBJECT_OVERLAP: Final = 0.7
+
+# Overlap above which the portrait and the general network see the same person so exactly that the small one
+# has nothing to add: three of four full-body people, half of the portraits.
+SETTLED_OVERLAP: Final = 0.97
 
 # The portrait network alone is overruled where both general networks answer at least this, if they agree
 # over the whole picture (SURE_AGREEMENT). Both may take the sofa behind a person for the subject, yet then
@@ -135,6 +140,24 @@ def networks_needed(
         return tuple(role for role in (SMALL, GENERAL) if role in available)[:1]
     wanted = (GENERAL, SMALL, PORTRAIT) if subject in (PERSON, None) else (GENERAL, SMALL)
     return tuple(role for role in wanted if role in available)
+
+
+def still_needed(
+    wanted: Collection[str], mattes: Mapping[str, Bytes | Floats], quality: Quality
+) -> tuple[str, ...]:
+    """Which of the `wanted` roles to run next, when `mattes` are there by role; () when it is enough.
+
+    The small network waits until the portrait and the general one have seen a person; where they agree
+    it is not asked. Only `balanced` saves there.
+    """
+    missing = tuple(role for role in wanted if role not in mattes)
+    if quality != "balanced" or SMALL not in missing or not {GENERAL, PORTRAIT} <= set(wanted):
+        return missing
+    if not {GENERAL, PORTRAIT} <= mattes.keys():
+        return tuple(role for role in missing if role != SMALL)
+    height, width = mattes[GENERAL].shape
+    general, portrait = (_fit(mattes[role], width, height) > 127 for role in (GENERAL, PORTRAIT))
+    return () if _overlap(general, portrait) >= SETTLED_OVERLAP else missing
 
 
 def portrait_short_side_px(quality: Quality, source_width_px: int, source_height_px: int) -> int:

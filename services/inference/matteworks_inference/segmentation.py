@@ -142,10 +142,11 @@ class _Runs:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the subject networks said."""
+    """What the subject networks said, and the type to expect by it before any matte; None: unsure."""
 
     logits: FloatArray
     detections: Sequence[Detection]
+    expected: str | None
 
 
 class Segmenter:
@@ -223,18 +224,21 @@ class Segmenter:
     ) -> Segmented:
         runs = _Runs()
         route = subject.type or None
-        first = _NOTHING_IN_PARTICULAR if evidence is not None else route
-        wanted = self.models.for_blend(first, quality)
-        await self._run_networks(wanted, picture, quality, deadline_s, runs, stages)
+        expected = route if evidence is None else evidence.expected or _NOTHING_IN_PARTICULAR
+        wanted = self.models.for_blend(expected, quality)
+        first = {role: wanted[role] for role in blending.still_needed(wanted, {}, quality)}
+        await self._run_networks(first, picture, quality, deadline_s, runs, stages)
         if evidence is not None:
             # The matte tells which of the things that were seen is the subject.
             with stages.measure("refine"):
                 guess = await self._run(_judge, evidence, next(iter(runs.mattes.values())))
             subject, route = Subject(guess.type, guess.confidence), subject_for_routing(guess)
             wanted = self.models.for_blend(route, quality)
-            missing = {role: entry for role, entry in wanted.items() if role not in runs.mattes}
-            if missing:
-                await self._run_networks(missing, picture, quality, deadline_s, runs, stages)
+        with stages.measure("refine"):
+            next_roles = await self._run(blending.still_needed, wanted, runs.mattes, quality)
+        if next_roles:
+            missing = {role: wanted[role] for role in next_roles}
+            await self._run_networks(missing, picture, quality, deadline_s, runs, stages)
         with stages.measure("refine"):
             matte = await self._run(blending.blend, picture.pixels, runs.mattes, route, quality)
         if quality == "best":
@@ -302,7 +306,8 @@ class Segmenter:
 
 def _look(networks: SubjectNetworks, picture: Picture) -> _Evidence:
     seen = networks.look(picture)
-    return _Evidence(seen.logits, decode_boxes(seen.box_encodings, seen.class_logits))
+    detections = decode_boxes(seen.box_encodings, seen.class_logits)
+    return _Evidence(seen.logits, detections, subject_for_routing(classify(seen.logits, detections)))
 
 
 def _judge(evidence: _Evidence, matte: MatteArray) -> SubjectGuess:

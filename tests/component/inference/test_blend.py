@@ -15,7 +15,8 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call
 from matteworks_inference.app import Dependencies, build
-from matteworks_inference.fake_engine import FakeEngine
+from matteworks_inference.engine import MatteArray
+from matteworks_inference.fake_engine import FakeBatch, FakeEngine
 from matteworks_inference.settings import InferenceSettings
 from tests.support.harness import channel_to
 from tests.unit.inference.tiny_networks import tiny_registry
@@ -47,14 +48,18 @@ class Service:
 
 @asynccontextmanager
 async def service_of(
-    directory: Path, models: Sequence[str] = ("any", "quick", "people"), *, detects_subject: bool = False
+    directory: Path,
+    models: Sequence[str] = ("any", "quick", "people"),
+    *,
+    detects_subject: bool = False,
+    engine: FakeEngine | None = None,
 ) -> AsyncIterator[Service]:
     registry = tiny_registry(directory, **ROLES)
     settings = InferenceSettings(
         listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=1, model_directory=directory, threads=1,
         models=",".join(models), detects_subject=detects_subject,
     )  # fmt: skip
-    engine = FakeEngine()
+    engine = engine or FakeEngine()
     app = await build(settings, Dependencies(registry=registry, engine=engine))
     async with channel_to(app, settings) as channel:
         yield Service(inference_pb2_grpc.InferenceServiceStub(channel), engine)
@@ -71,10 +76,11 @@ def disc(side_px: int = SIDE_PX, radius: float = 0.4) -> np.ndarray:
     ("quality", "subject_type", "models"),
     [
         (image_pb2.QUALITY_FAST, image_pb2.SUBJECT_TYPE_PERSON, {"quick"}),
-        (image_pb2.QUALITY_BALANCED, image_pb2.SUBJECT_TYPE_PERSON, {"any", "quick", "people"}),
+        (image_pb2.QUALITY_BALANCED, image_pb2.SUBJECT_TYPE_PERSON, {"any", "people"}),
+        (image_pb2.QUALITY_BEST, image_pb2.SUBJECT_TYPE_PERSON, {"any", "quick", "people"}),
         (image_pb2.QUALITY_BALANCED, image_pb2.SUBJECT_TYPE_CAR, {"any", "quick"}),
         (image_pb2.QUALITY_UNSPECIFIED, image_pb2.SUBJECT_TYPE_CAR, {"any", "quick"}),
-        (image_pb2.QUALITY_BALANCED, image_pb2.SUBJECT_TYPE_UNSPECIFIED, {"any", "quick", "people"}),
+        (image_pb2.QUALITY_BALANCED, image_pb2.SUBJECT_TYPE_UNSPECIFIED, {"any", "people"}),
     ],
 )
 async def test_quality_and_subject_choose_the_networks(
@@ -84,6 +90,23 @@ async def test_quality_and_subject_choose_the_networks(
         response = await service.segment(disc(), quality=quality, subject_type=subject_type)
         assert {run.key.model for run in service.engine.runs} == models
         assert set(response.model.split("+")) == models
+
+
+class HalfBlindPortrait(FakeEngine):
+    """Its portrait network sees the left half only."""
+
+    def run(self, prepared: FakeBatch) -> list[MatteArray]:
+        mattes = super().run(prepared)
+        for matte in mattes if prepared.key.model == "people" else ():
+            matte[:, matte.shape[1] // 2 :] = 0
+        return mattes
+
+
+async def test_the_small_network_is_asked_about_a_person_when_the_two_others_differ(tmp_path: Path) -> None:
+    async with service_of(tmp_path, engine=HalfBlindPortrait()) as service:
+        response = await service.segment(disc(), subject_type=image_pb2.SUBJECT_TYPE_PERSON)
+        assert [run.key.model for run in service.engine.runs][-1] == "quick", "after the others"
+        assert set(response.model.split("+")) == {"any", "people", "quick"}
 
 
 @pytest.mark.parametrize("models", [["quick"], ["people"], ["any"], ["people", "quick"]])

@@ -20,6 +20,7 @@ from matteworks_inference.blending import (
     networks_needed,
     portrait_short_side_px,
     second_look,
+    still_needed,
     with_second_look,
 )
 
@@ -171,6 +172,22 @@ def test_a_rim_that_only_coarse_mattes_see_is_not_added_to_a_person() -> None:
 
 def test_fast_runs_the_small_network_alone() -> None:
     assert networks_needed("person", "fast") == (SMALL,)
+
+
+def test_the_small_network_waits_for_a_person_and_is_spared_where_two_agree() -> None:
+    wanted = networks_needed("person", "balanced")
+    assert still_needed(wanted, {}, "balanced") == (GENERAL, PORTRAIT)
+    assert still_needed(wanted, {GENERAL: SURE, PORTRAIT: SURE}, "balanced") == ()
+    armless = answer((BODY, 255), ((slice(60, 160), slice(100, 106)), 0))
+    assert still_needed(wanted, {GENERAL: SURE, PORTRAIT: armless}, "balanced") == (SMALL,)
+
+
+def test_best_and_everything_but_people_are_never_spared_a_voice() -> None:
+    assert still_needed(networks_needed("person", "best"), {}, "best") == (GENERAL, SMALL, PORTRAIT)
+    product = networks_needed("product", "balanced")
+    assert still_needed(product, {}, "balanced") == (GENERAL, SMALL)
+    # A portrait network was asked too early: the picture shows no person.
+    assert still_needed(product, {GENERAL: SURE, PORTRAIT: SURE}, "balanced") == (SMALL,)
 
 
 @pytest.mark.parametrize(("available", "wanted"), [((GENERAL, PORTRAIT), (GENERAL,)), ((PORTRAIT,), ())])
