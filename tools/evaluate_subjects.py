@@ -4,9 +4,9 @@
     python -m tools.evaluate_subjects --data DIR --models DIR [--cache CACHE]
 
 `--data` holds people150, hair27, cars100 and products30, pictures under `images/` or directly; in
-products30 a file called dog or cat and a number is an animal, every other a product. `--models` and `--cache` are
-those of `tools/evaluate_mattes.py`. Prints the share of right answers before there is any matte, by
-which networks are chosen, and after, which is what callers are told, and the wrong ones by name.
+products30 a file called dog or cat and a number is an animal, every other a product. `--models` and
+`--cache` are those of `tools/evaluate_mattes.py`. Prints the share of right answers before there is any
+matte, by which networks are chosen, and after, which is what callers are told, and the wrong ones by name.
 """
 
 from __future__ import annotations
