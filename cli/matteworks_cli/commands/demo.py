@@ -69,9 +69,8 @@ async def _run(options: StackOptions, photo: Path, result: Path, log: LogStream)
         duration_ms = (time.perf_counter() - start_s) * 1000
         write_result(result, cutout.image, is_overwriting=True)
         size = f"{cutout.headers.get('x-width', '?')} x {cutout.headers.get('x-height', '?')}"
-        typer.echo(
-            f"{cutout.status} OK | {size} | {duration_ms:.0f} ms | {stack.models[0]} | {_STOPS} | {result}"
-        )
+        subject = cutout.headers.get("x-type", "?")
+        typer.echo(f"{cutout.status} OK | {size} | {duration_ms:.0f} ms | {subject} | {_STOPS} | {result}")
 
 
 def _cut(base_url: str, key: str, photo: Path) -> RestCutout:
