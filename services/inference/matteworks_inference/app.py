@@ -20,6 +20,7 @@ from matteworks.inference.v1 import inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
+from matteworks_inference.admission import PictureAdmission
 from matteworks_inference.batch_terms import BatchLimits
 from matteworks_inference.batching import BatchQueue
 from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable
@@ -136,7 +137,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         metrics,
         quality=settings.quality,
         decoders=workers,
-        max_requests=settings.max_requests,
+        admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
     )
 
     async def check_engine() -> None:

@@ -10,8 +10,9 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.context import current_call
-from matteworks_common.errors import InvalidField, InvalidPicture, LimitExceeded
+from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
+from matteworks_inference.admission import PictureAdmission
 from matteworks_inference.engine import Engine
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.models.registry import SUBJECT_TYPES, ModelEntry
@@ -30,8 +31,8 @@ _TYPE_NAMES: Final = {number: name for name, number in _TYPE_NUMBERS.items()}
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """`quality` is what a request gets that names none; `decoders` run the decoding of files. Above
-    `max_requests` at once, requests are refused: the queue bounds runs, this bounds pictures in memory.
+    """`quality` is what a request gets that names none; `decoders` run the decoding of files. `admission`
+    is asked before any work: the queue bounds runs, it bounds pictures.
     """
 
     def __init__(
@@ -42,31 +43,26 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         *,
         quality: Quality,
         decoders: Executor,
-        max_requests: int,
+        admission: PictureAdmission,
     ) -> None:
         self._segmenter = segmenter
         self._engine = engine
         self._metrics = metrics
         self._quality: Quality = quality
         self._decoders = decoders
-        self._max_requests = max_requests
-        self._request_count = 0
+        self._admission = admission
 
     async def Segment(
         self, request: inference_pb2.SegmentRequest, context: Any
     ) -> inference_pb2.SegmentResponse:
-        if self._request_count >= self._max_requests:
-            self._metrics.item_dropped("full")
-            raise LimitExceeded(
-                reasons.ERROR_REASON_OVERLOADED, "Too many pictures are in hand.", retry_after_s=1.0
-            )
-        self._request_count += 1
-        try:
-            return await self._segment(request)
-        finally:
-            self._request_count -= 1
+        call = current_call.get()
+        deadline_s = call.deadline_s if call else None
+        with self._admission.hold(deadline_s):
+            return await self._segment(request, deadline_s)
 
-    async def _segment(self, request: inference_pb2.SegmentRequest) -> inference_pb2.SegmentResponse:
+    async def _segment(
+        self, request: inference_pb2.SegmentRequest, deadline_s: float | None
+    ) -> inference_pb2.SegmentResponse:
         subject_type = self._subject_type(request)
         quality = self._quality_of(request)
         stages = Stages()
@@ -74,13 +70,12 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             # Before any work: a wrong name must not cost a decode.
             self._segmenter.models.find(request.model)
         picture = await self._picture(request, stages)
-        call = current_call.get()
         segmented = await self._segmenter.segment(
             picture,
             model=request.model,
             subject_type=subject_type,
             quality=quality,
-            deadline_s=call.deadline_s if call else None,
+            deadline_s=deadline_s,
             stages=stages,
         )
         stages = _summed(stages)

@@ -61,7 +61,10 @@ class InferenceSettings(ServiceSettings):
         0.0, ge=0, le=1000, description="How long an unfilled batch waits for company; 0 never waits."
     )
     max_wait_s: float = Field(
-        30.0, gt=0, description="Longest time that a run waits for the device, whatever its deadline."
+        30.0,
+        gt=0,
+        description="Longest time until a picture is answered, whatever its deadline; one that would take "
+        "longer is refused at once.",
     )
     detects_subject: bool = Field(
         True, description="Whether the two small networks that tell the subject's type are run."

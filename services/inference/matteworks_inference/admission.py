@@ -1,0 +1,85 @@
+"""Which pictures are taken in, so that a flood costs those that are served next to nothing.
+
+The queue of the device refuses what it cannot run in time, but by then a picture was looked at and
+resized, on the same cores that small servers run their networks on. So the same question is asked at the
+door: how long would this picture take behind all that are in hand? By Little's law that is their
+number times the time from one answer to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.clock import Clock
+from matteworks_common.errors import LimitExceeded
+from matteworks_inference.batch_terms import QueueObserver
+
+__all__ = ["PictureAdmission"]
+
+# How fast the time between answers follows the latest one.
+_FOLLOWING: Final = 0.05
+
+
+class PictureAdmission:
+    """At most `max_pictures` in hand, and none that would be answered later than `max_wait_s`.
+
+    Use from one event loop.
+    """
+
+    def __init__(self, max_pictures: int, max_wait_s: float, clock: Clock, observer: QueueObserver) -> None:
+        self._max_pictures = max_pictures
+        self._max_wait_s = max_wait_s
+        self._clock = clock
+        self._observer = observer
+        self._in_hand = 0
+        # Seconds from one answer to the next while there is always one more in hand; 0: not known yet.
+        self._interval_s = 0.0
+        self._last_answer_s: float | None = None
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds until a picture that came now would be answered, from the pace of the last ones."""
+        return (self._in_hand + 1) * self._interval_s
+
+    @contextmanager
+    def hold(self, deadline_s: float | None) -> Iterator[None]:
+        """Count a picture in hand, to be answered by `deadline_s` on the clock's monotonic scale.
+
+        Raises LimitExceeded (OVERLOADED) instead when there are too many, or it would be too late.
+        """
+        expected_s = self.expected_s
+        if self._in_hand >= self._max_pictures:
+            raise self._overloaded("full", "Too many pictures are in hand.", expected_s)
+        most_s = self._max_wait_s
+        if deadline_s is not None:
+            most_s = min(most_s, deadline_s - self._clock.monotonic_s())
+        # An idle server takes what it gets: its pace may have been another picture's.
+        if self._in_hand and expected_s > most_s:
+            raise self._overloaded(
+                "late", "Too many pictures are in hand for the time that is left.", expected_s
+            )
+        self._in_hand += 1
+        try:
+            yield
+            self._learn()
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                # The time until the next answer is mostly idle.
+                self._last_answer_s = None
+
+    def _overloaded(self, kind: str, message: str, expected_s: float) -> LimitExceeded:
+        self._observer.item_dropped(kind)
+        return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
+
+    def _learn(self) -> None:
+        """A picture was answered; one that failed tells nothing."""
+        now_s = self._clock.monotonic_s()
+        if self._last_answer_s is not None:
+            interval_s = now_s - self._last_answer_s
+            known_s = self._interval_s or interval_s
+            self._interval_s = known_s + _FOLLOWING * (interval_s - known_s)
+        self._last_answer_s = now_s
