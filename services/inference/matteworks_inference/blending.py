@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_inference.averaging import averaged
+from matteworks_inference.matte_cleaning import cleaned
 
 __all__ = [
     "GENERAL",
@@ -80,6 +81,9 @@ PORTRAIT_STEP: Final = (0.25, 0.75)
 # Where no general network answers more than this, the portrait network sees somebody else.
 VETO_LEVEL: Final = 0.25
 VETO_WIDTH: Final = 0.10
+# Where the portrait network answers less than the first of these it is sure that nobody is there, and what
+# the general ones see could only become a veil; from the second on their word counts.
+PORTRAIT_VETO: Final = (0.02, 0.10)
 # Overlap (intersection over union) above which the portrait network means the same subject. Full-body
 # and portrait pictures of people: 0.74 at least; half of the objects: under 0.3.
 SAME_SUBJECT_OVERLAP: Final = 0.7
@@ -97,17 +101,9 @@ OVERRULING_LEVEL: Final = 0.75
 OVERRULING_RADIUS: Final = 0.01
 OVERRULING_GRID_PX: Final = 256
 
-# Islands lighter than this part of the heaviest one are dropped, if they are also farther from it than
-# this part of the diagonal: a hand or a strap cut off by a thin gap must stay.
-ISLAND_MASS: Final = 0.03
-ISLAND_DISTANCE: Final = 0.03
-# Fainter than this is nothing; a component that is nowhere above the middle is a veil over background.
-VEIL_LEVEL: Final = 4
 # Strongest answers, of 255, from which on a network means something. To landscapes without a subject one of
 # the two answers at least this; to an empty picture they answer 4 and 2, to a plain gradient 9 and 38.
 FAINTEST_HINTS: Final = {GENERAL: 10, SMALL: 60}
-# Holes smaller than this part of the subject are a network's doubt about a pattern, not a handle.
-HOLE_AREA: Final = 0.0015
 
 # A subject that fills less of the frame than this is worth a second look at its own resolution.
 SMALL_SUBJECT_AREA: Final = 0.35
@@ -191,7 +187,7 @@ def blend(
         matte = _confident(general, _centre(sized))
     if int(matte.max()) <= 127:
         return _hint(sized)
-    return matte if quality == "fast" else _without_islands(_without_pinholes(matte))
+    return matte if quality == "fast" else cleaned(matte)
 
 
 def second_look(matte: Bytes) -> Look | None:
@@ -255,10 +251,9 @@ def _person(sized: Mapping[str, Bytes], portrait: Bytes) -> Bytes:
     heard = [sized[role] for role in (GENERAL, SMALL) if role in sized]
     loudest = heard[0] if len(heard) == 1 else cv2.max(heard[0], heard[1])
     # 255 where a general network sees the subject too, falling to 0 over the veto's width.
-    levels = np.arange(256, dtype=np.float32) / 255
-    allowed = np.clip((levels - VETO_LEVEL + VETO_WIDTH) / VETO_WIDTH, 0, 1)
-    ceiling = cv2.LUT(loudest, np.rint(allowed * 255).astype(np.uint8))
-    return _step(np.asarray(cv2.min(mixed, ceiling), np.uint8), *PORTRAIT_STEP)
+    ceiling = _ramp(np.asarray(loudest, np.uint8), VETO_LEVEL - VETO_WIDTH, VETO_LEVEL)
+    matte = _step(np.asarray(cv2.min(mixed, ceiling), np.uint8), *PORTRAIT_STEP)
+    return np.asarray(cv2.min(matte, _ramp(portrait, *PORTRAIT_VETO)), np.uint8)
 
 
 def _with_what_both_saw(matte: Bytes, sized: Mapping[str, Bytes], mean: Bytes) -> Bytes:
@@ -321,6 +316,12 @@ def _step(matte: Bytes, low: float, high: float) -> Bytes:
     return np.asarray(cv2.LUT(matte, table), np.uint8)
 
 
+def _ramp(matte: Bytes, low: float, high: float) -> Bytes:
+    """0 up to `low`, 255 from `high` on, straight between."""
+    t = np.clip((np.arange(256, dtype=np.float32) / 255 - low) / (high - low), 0, 1)
+    return np.asarray(cv2.LUT(matte, np.rint(t * 255).astype(np.uint8)), np.uint8)
+
+
 def _mean(sized: Mapping[str, Bytes], shares: Mapping[str, float]) -> Bytes | None:
     """The weighted mean of the mattes that are there; None when none is."""
     present = [(role, share) for role, share in shares.items() if role in sized]
@@ -357,59 +358,3 @@ def _is_same_subject(general: Bytes, portrait: Bytes) -> bool:
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     union = int(np.count_nonzero(a | b))
     return 1.0 if union == 0 else int(np.count_nonzero(a & b)) / union
-
-
-def _without_islands(matte: Bytes) -> Bytes:
-    """`matte` without veils that are nowhere solid, and without light components far from the heaviest."""
-    visible = np.asarray(cv2.inRange(matte, VEIL_LEVEL, 255), np.uint8)
-    box = _box(visible)
-    inside = matte[box]
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(visible[box])
-    if count <= 2:
-        return matte
-    solid = np.zeros(count, np.bool_)
-    solid[labels[inside > 127]] = True
-    if not solid.any():
-        return matte
-    areas = np.where(solid, boxes[:, cv2.CC_STAT_AREA], 0)
-    main = int(areas.argmax())
-    light = solid & (areas < ISLAND_MASS * areas[main])
-    if light.any():
-        reach = ISLAND_DISTANCE * float(np.hypot(*matte.shape))
-        distance = cv2.distanceTransform(np.where(labels == main, 0, 255).astype(np.uint8), cv2.DIST_L2, 3)
-        light[np.unique(labels[(distance < reach) & light[labels]])] = False
-    kept = np.where(solid & ~light, 255, 0).astype(np.uint8)
-    cleaned = np.zeros_like(matte)
-    cleaned[box] = cv2.min(inside, kept[labels])
-    return cleaned
-
-
-def _without_pinholes(matte: Bytes) -> Bytes:
-    """`matte` with its smallest enclosed holes closed."""
-    solid = np.asarray(cv2.inRange(matte, 128, 255), np.uint8)
-    # Around this box there is nothing but outside, so what touches its edge is no hole.
-    box = _box(solid)
-    outside = cv2.bitwise_not(solid[box])
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    if count <= 1:
-        return matte
-    limit = HOLE_AREA * cv2.countNonZero(solid)
-    height, width = outside.shape
-    left, top = boxes[:, cv2.CC_STAT_LEFT], boxes[:, cv2.CC_STAT_TOP]
-    right, bottom = left + boxes[:, cv2.CC_STAT_WIDTH], top + boxes[:, cv2.CC_STAT_HEIGHT]
-    enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    pinhole = enclosed & (boxes[:, cv2.CC_STAT_AREA] < limit)
-    pinhole[0] = False
-    if not pinhole.any():
-        return matte
-    holes = np.zeros_like(matte)
-    holes[box] = np.where(pinhole, 255, 0).astype(np.uint8)[labels]
-    # The soft rim of a hole belongs to it.
-    holes = np.asarray(cv2.dilate(holes, np.ones((5, 5), np.uint8)), np.uint8)
-    return np.asarray(cv2.max(matte, holes), np.uint8)
-
-
-def _box(mask: Bytes) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box around what is set."""
-    left, top, width, height = cv2.boundingRect(mask)
-    return slice(top, top + height), slice(left, left + width)

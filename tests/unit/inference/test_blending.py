@@ -174,6 +174,24 @@ def test_fast_runs_the_small_network_alone() -> None:
     assert networks_needed("person", "fast") == (SMALL,)
 
 
+def test_a_veil_that_hangs_on_the_subject_goes_where_it_is_far_from_anything_solid() -> None:
+    veil = (slice(60, 160), slice(200, 260))
+    half_seen = answer((BODY, 255), (veil, 110))
+    matte = blend(PICTURE, {GENERAL: half_seen, SMALL: SURE}, "product", "balanced")
+    soft = matte[110, 200:260]
+    assert 0 < soft[1] < 128, "beside the subject it may be its soft edge"
+    assert not soft[15:].any()
+    assert (matte[BODY] == 255).all()
+
+
+def test_where_the_portrait_network_is_sure_of_nobody_no_veil_is_left() -> None:
+    arm = (slice(100, 110), slice(200, 206))
+    seen = {GENERAL: answer((BODY, 255), (arm, 255)), PORTRAIT: SURE}
+    assert not blend(PICTURE, seen, "person", "balanced")[arm].any()
+    seen[PORTRAIT] = answer((BODY, 255), (arm, 128))
+    assert blend(PICTURE, seen, "person", "balanced")[arm].all()
+
+
 def test_the_small_network_waits_for_a_person_and_is_spared_where_two_agree() -> None:
     wanted = networks_needed("person", "balanced")
     assert still_needed(wanted, {}, "balanced") == (GENERAL, PORTRAIT)
