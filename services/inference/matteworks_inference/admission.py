@@ -20,7 +20,7 @@ from matteworks_inference.batch_terms import QueueObserver
 __all__ = ["PictureAdmission"]
 
 # How fast the time between answers follows the latest one.
-_FOLLOWING: Final = 0.05
+_FOLLOWING: Final = 0.1
 
 
 class PictureAdmission:
@@ -35,9 +35,9 @@ class PictureAdmission:
         self._clock = clock
         self._observer = observer
         self._in_hand = 0
-        # Seconds from one answer to the next while there is always one more in hand; 0: not known yet.
+        # Seconds from one answer to the next on a busy server; 0: not known yet.
         self._interval_s = 0.0
-        self._last_answer_s: float | None = None
+        self._last_answer_s = float("-inf")
 
     @property
     def expected_s(self) -> float:
@@ -53,9 +53,10 @@ class PictureAdmission:
         expected_s = self.expected_s
         if self._in_hand >= self._max_pictures:
             raise self._overloaded("full", "Too many pictures are in hand.", expected_s)
+        now_s = self._clock.monotonic_s()
         most_s = self._max_wait_s
         if deadline_s is not None:
-            most_s = min(most_s, deadline_s - self._clock.monotonic_s())
+            most_s = min(most_s, deadline_s - now_s)
         # An idle server takes what it gets: its pace may have been another picture's.
         if self._in_hand and expected_s > most_s:
             raise self._overloaded(
@@ -64,22 +65,23 @@ class PictureAdmission:
         self._in_hand += 1
         try:
             yield
-            self._learn()
+            self._learn(now_s)
         finally:
             self._in_hand -= 1
-            if not self._in_hand:
-                # The time until the next answer is mostly idle.
-                self._last_answer_s = None
 
     def _overloaded(self, kind: str, message: str, expected_s: float) -> LimitExceeded:
         self._observer.item_dropped(kind)
         return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
 
-    def _learn(self) -> None:
-        """A picture was answered; one that failed tells nothing."""
+    def _learn(self, came_s: float) -> None:
+        """A picture was answered; one that failed tells nothing.
+
+        The server was idle for a part of the time since the answer before when this picture came later than
+        that, so no more than the picture's own time counts. So a pace that was slow once is unlearnt even
+        when one picture comes at a time.
+        """
         now_s = self._clock.monotonic_s()
-        if self._last_answer_s is not None:
-            interval_s = now_s - self._last_answer_s
-            known_s = self._interval_s or interval_s
-            self._interval_s = known_s + _FOLLOWING * (interval_s - known_s)
+        interval_s = now_s - max(came_s, self._last_answer_s)
+        known_s = self._interval_s or interval_s
+        self._interval_s = known_s + _FOLLOWING * (interval_s - known_s)
         self._last_answer_s = now_s

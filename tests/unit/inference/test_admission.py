@@ -93,10 +93,29 @@ def test_retry_after_is_half_of_what_was_expected() -> None:
     assert refused.value.retry_after_s == pytest.approx(6.0)
 
 
-def test_one_picture_after_the_other_tells_nothing_of_what_more_would_take() -> None:
+def test_time_without_a_picture_in_hand_is_not_counted() -> None:
     door = Door()
-    door.learn(interval_s=3.0, in_hand=0)
-    assert door.admission.expected_s == 0.0
+    for _ in range(50):
+        door.clock.advance(60.0)
+        door.enter()
+        door.answer(0.5)
+    assert door.admission.expected_s == pytest.approx(0.5)
+
+
+def test_a_pace_that_was_slow_once_is_unlearnt_by_single_pictures() -> None:
+    """A machine that stood still for minutes must not refuse every second picture ever after."""
+    door = Door(max_wait_s=30.0)
+    door.enter()
+    door.answer(300.0)
+    door.enter()
+    with pytest.raises(LimitExceeded):
+        door.enter()
+    door.answer(0.5)
+    for _ in range(40):
+        door.enter()
+        door.answer(0.5)
+    door.enter()
+    door.enter()
 
 
 def test_an_idle_server_takes_what_it_gets() -> None:
