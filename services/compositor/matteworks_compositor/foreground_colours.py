@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from matteworks_compositor.resampling import average_cells
 from matteworks_compositor.soft_pixels import sample_field, soft_strips
 
 __all__ = ["despill", "estimate_foreground"]
@@ -89,31 +90,17 @@ def despill(picture: Bytes, alpha: Bytes, background_hint: tuple[int, int, int] 
 
 
 def _cell_px(alpha: Bytes) -> tuple[int, int]:
-    """Width and height of the cells that the rough fields average: 1 or even, for `_averaged`."""
+    """Width and height of the cells that the rough fields average: 1 or even, for `average_cells`."""
     height, width = alpha.shape
     side = -(-max(width, height) // FIELD_SIDE_PX)
     side += side % 2 if side > 1 else 0
     return min(side, width), min(side, height)
 
 
-def _averaged(image: Bytes, cell: tuple[int, int]) -> Bytes:
-    """The mean of every cell. Only whole cells, which is several times faster than shares of pixels; what
-    is left at the right and below goes on as its neighbour.
-    """
-    columns, rows = image.shape[1] // cell[0], image.shape[0] // cell[1]
-    whole: cv2.typing.MatLike = image[: rows * cell[1], : columns * cell[0]]
-    across, down = cell
-    # By two is the one step that the library takes with vector instructions.
-    while across % 2 == down % 2 == 0:
-        across, down = across // 2, down // 2
-        whole = cv2.resize(whole, (columns * across, rows * down), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _rough_fields(picture: Bytes, alpha: Bytes, cell: tuple[int, int]) -> tuple[Floats, Floats]:
     """Colour fields of the subject and of the rest, known everywhere, one value a cell."""
-    small = _averaged(picture, cell).astype(np.float32)
-    share = _averaged(alpha, cell).astype(np.float32) / np.float32(255)
+    small = average_cells(picture, cell).astype(np.float32)
+    share = average_cells(alpha, cell).astype(np.float32) / np.float32(255)
     span = np.float32(1 - LEAST_PURITY)
     own = np.clip((share - np.float32(LEAST_PURITY)) / span, 0, 1)
     foreign = np.clip((span - share) / span, 0, 1)

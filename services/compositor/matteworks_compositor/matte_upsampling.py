@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.geometry import Size
-from matteworks_compositor.resampling import resize
+from matteworks_compositor.resampling import average_cells, resize
 from matteworks_compositor.soft_pixels import sample_field, soft_strips
 
 __all__ = ["upsample_matte"]
@@ -54,8 +54,8 @@ def upsample_matte(picture: Bytes, matte: Bytes, guide: Bytes | None = None) -> 
     if guide is None:
         guide = picture
     seen = resize(guide, Size(small_width, small_height))[box]
-    cell_x, cell_y = min(SLOPE_STEP, box_width), min(SLOPE_STEP, box_height)
-    slopes = _colour_slopes(*(_halved(image, cell_x, cell_y) for image in (seen, cleaned[box], band[box])))
+    cell = cell_x, cell_y = min(SLOPE_STEP, box_width), min(SLOPE_STEP, box_height)
+    slopes = _colour_slopes(*(average_cells(image, cell) for image in (seen, cleaned[box], band[box])))
     small = seen.astype(np.float32)
     step_x, step_y = np.float32(small_width / width), np.float32(small_height / height)
     for strip in soft_strips(enlarged, int(top / step_y), int(np.ceil((top + box_height) / step_y)) + 1):
@@ -80,15 +80,6 @@ def _soft_band(matte: Bytes) -> Bytes:
     around = np.ones((3, 3), np.uint8)
     steps = cv2.subtract(cv2.dilate(matte, around), cv2.erode(matte, around))
     return np.asarray(cv2.dilate(cv2.inRange(steps, 1, 255), around), np.uint8)
-
-
-def _halved(image: Bytes, cell_x: int, cell_y: int) -> Bytes:
-    """The mean of every `cell_x` × `cell_y` pixels. Only whole cells, which is many times faster than
-    shares of pixels; what is left at the right and below goes on as its neighbour.
-    """
-    columns, rows = image.shape[1] // cell_x, image.shape[0] // cell_y
-    whole = image[: rows * cell_y, : columns * cell_x]
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _colour_slopes(guide: Bytes, matte: Bytes, band: Bytes) -> Floats:

@@ -1,7 +1,8 @@
 """Changing the size of pixels, each way with the method that measured best for it.
 
 Colours going down by a quarter or more: a Lanczos window over every source pixel, so nothing aliases.
-Alpha going down: plain averages, which cannot overshoot into a halo. Everything else: cubic.
+Alpha going down: plain averages, which cannot overshoot into a halo. Everything else: cubic. Rough fields
+of colours and alpha: the mean of whole cells.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from matteworks_compositor.geometry import Size
 
-__all__ = ["array_size", "is_strong_reduction", "reduce_image", "resize"]
+__all__ = ["array_size", "average_cells", "is_strong_reduction", "reduce_image", "resize"]
 
 Bytes8 = NDArray[np.uint8]
 
@@ -38,6 +39,22 @@ def resize(pixels: Bytes8, size: Size) -> Bytes8:
 def array_size(pixels: Bytes8) -> Size:
     """Extent of an array of pixels."""
     return Size(pixels.shape[1], pixels.shape[0])
+
+
+def average_cells(pixels: Bytes8, cell: tuple[int, int]) -> Bytes8:
+    """The mean of every `cell` (width, height) of `pixels`, H×W or H×W×3.
+
+    Only whole cells, which is several times faster than shares of pixels; what is left at the right and
+    below goes on as its neighbour.
+    """
+    columns, rows = pixels.shape[1] // cell[0], pixels.shape[0] // cell[1]
+    whole: cv2.typing.MatLike = pixels[: rows * cell[1], : columns * cell[0]]
+    across, down = cell
+    # By two is the one step that the library takes with vector instructions.
+    while across % 2 == down % 2 == 0:
+        across, down = across // 2, down // 2
+        whole = cv2.resize(whole, (columns * across, rows * down), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _resize_cv(pixels: Bytes8, size: Size, method: int) -> Bytes8:
