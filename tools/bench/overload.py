@@ -55,12 +55,7 @@ class Flood:
         picture = self._picture + self._sent.to_bytes(8, "big")
         start_s = time.perf_counter()
         try:
-            response = await self._client.post(
-                f"{self._server.base_url}/v1.0/removebg",
-                headers={"X-Api-Key": self._server.key},
-                data={"size": "full"},
-                files={"image_file": ("p.jpg", picture)},
-            )
+            response = await self._client.post(**self._server.removal(picture))
             status, told = response.status_code, "retry-after" in response.headers
         except httpx.HTTPError:
             status, told = 0, False

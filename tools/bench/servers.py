@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -38,18 +39,22 @@ class Server:
     ) -> httpx.Response:
         """One removal at full size. Raises httpx.HTTPStatusError on any failure."""
         if self.key:
-            answer = client.post(
-                f"{self.base_url}/v1.0/removebg",
-                headers={"X-Api-Key": self.key},
-                data={"size": "full", "format": format_name},
-                files={"image_file": ("p.jpg", picture)},
-            )
+            answer = client.post(**self.removal(picture, format_name))
         else:
             answer = client.post(
                 f"{self.base_url}/api/remove", data={"model": model}, files={"file": ("p.jpg", picture)}
             )
         answer.raise_for_status()
         return answer
+
+    def removal(self, picture: bytes, format_name: str = "png") -> dict[str, Any]:
+        """The arguments of an httpx client's `post` that ask our stack for one removal at full size."""
+        return {
+            "url": f"{self.base_url}/v1.0/removebg",
+            "headers": {"X-Api-Key": self.key},
+            "data": {"size": "full", "format": format_name},
+            "files": {"image_file": ("p.jpg", picture)},
+        }
 
     def memory_bytes(self) -> int:
         """Proportional set size of the server's process and all that it started."""
