@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
-from matteworks_common.errors import LimitExceeded
-from matteworks_inference.batch_terms import QueueObserver
+from matteworks_inference.batch_terms import QueueObserver, overloaded
 
 __all__ = ["PictureAdmission"]
 
@@ -52,16 +50,16 @@ class PictureAdmission:
         """
         expected_s = self.expected_s
         if self._in_hand >= self._max_pictures:
-            raise self._overloaded("full", "Too many pictures are in hand.", expected_s)
+            self._observer.item_dropped("full")
+            raise overloaded("Too many pictures are in hand.", expected_s)
         now_s = self._clock.monotonic_s()
         most_s = self._max_wait_s
         if deadline_s is not None:
             most_s = min(most_s, deadline_s - now_s)
         # An idle server takes what it gets: its pace may have been another picture's.
         if self._in_hand and expected_s > most_s:
-            raise self._overloaded(
-                "late", "Too many pictures are in hand for the time that is left.", expected_s
-            )
+            self._observer.item_dropped("late")
+            raise overloaded("Too many pictures are in hand for the time that is left.", expected_s)
         self._in_hand += 1
         try:
             yield
@@ -69,16 +67,11 @@ class PictureAdmission:
         finally:
             self._in_hand -= 1
 
-    def _overloaded(self, kind: str, message: str, expected_s: float) -> LimitExceeded:
-        self._observer.item_dropped(kind)
-        return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
-
     def _learn(self, came_s: float) -> None:
         """A picture was answered; one that failed tells nothing.
 
-        The server was idle for a part of the time since the answer before when this picture came later than
-        that, so no more than the picture's own time counts. So a pace that was slow once is unlearnt even
-        when one picture comes at a time.
+        Of the time since the answer before no more counts than this picture was in hand: the rest was idle.
+        So even single pictures unlearn a pace that was slow once.
         """
         now_s = self._clock.monotonic_s()
         interval_s = now_s - max(came_s, self._last_answer_s)

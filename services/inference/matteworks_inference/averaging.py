@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["averaged"]
+__all__ = ["averaged", "grid_size"]
 
 
 def averaged(image: npt.NDArray[np.uint8], width_px: int, height_px: int) -> npt.NDArray[np.uint8]:
@@ -22,3 +22,9 @@ def averaged(image: npt.NDArray[np.uint8], width_px: int, height_px: int) -> npt
     if (width, height) == (width_px, height_px):
         return image
     return np.asarray(cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def grid_size(width_px: int, height_px: int, longest: int) -> tuple[int, int]:
+    """Columns and rows of a grid over a picture: at most `longest` a side, no finer than the pixels."""
+    scale = min(1.0, longest / max(width_px, height_px))
+    return max(1, round(width_px * scale)), max(1, round(height_px * scale))

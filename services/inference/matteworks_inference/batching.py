@@ -24,8 +24,15 @@ import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
-from matteworks_common.errors import DeadlineExceeded, LimitExceeded, MatteworksError, Unavailable
-from matteworks_inference.batch_terms import BatchLimits, BatchRunner, DeviceLost, Outcome, QueueObserver
+from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable
+from matteworks_inference.batch_terms import (
+    BatchLimits,
+    BatchRunner,
+    DeviceLost,
+    Outcome,
+    QueueObserver,
+    overloaded,
+)
 
 # Batches that the device's thread has: one that runs, and one that it finds when that ends.
 _DEVICE_BATCHES: Final = 2
@@ -212,18 +219,14 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         expected_s = self.expected_wait_s
         if self._waiting_count >= self._limits.max_queued_items:
             self._observer.item_dropped("full")
-            raise self._overloaded("The queue is full.", expected_s)
+            raise overloaded("The queue is full.", expected_s)
         most_s = self._limits.max_wait_s
         if deadline_s is not None:
             most_s = min(most_s, deadline_s - now_s)
         # Waiting for nothing helps nobody: the caller can still go elsewhere now.
         if expected_s > most_s:
             self._observer.item_dropped("late")
-            raise self._overloaded("The queue is too long for the time that is left.", expected_s)
-
-    @staticmethod
-    def _overloaded(message: str, expected_s: float) -> LimitExceeded:
-        return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
+            raise overloaded("The queue is too long for the time that is left.", expected_s)
 
     def _set_timers(
         self, entry: _Entry[KeyT, ItemT, ResultT], now_s: float, deadline_s: float | None
@@ -245,7 +248,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         if not entry.future.done() and self._forget(entry):
             self._observer.item_dropped("waited")
             entry.future.set_exception(
-                self._overloaded("The request waited too long for the device.", self.expected_wait_s)
+                overloaded("The request waited too long for the device.", self.expected_wait_s)
             )
 
     def _forget(self, entry: _Entry[KeyT, ItemT, ResultT]) -> bool:

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_inference.averaging import averaged
+from matteworks_inference.averaging import averaged, grid_size
 from matteworks_inference.matte_cleaning import cleaned
 
 __all__ = [
@@ -266,8 +266,7 @@ def _with_what_both_saw(matte: Bytes, sized: Mapping[str, Bytes], mean: Bytes) -
     both = np.asarray(cv2.min(general, small), np.uint8)
     lone = cv2.bitwise_and(cv2.inRange(both, round(OVERRULING_LEVEL * 255), 255), cv2.inRange(matte, 0, 63))
     height, width = lone.shape
-    scale = min(1.0, OVERRULING_GRID_PX / max(height, width))
-    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    columns, rows = grid_size(width, height, OVERRULING_GRID_PX)
     cells = cv2.resize(lone, (columns, rows), interpolation=cv2.INTER_AREA)
     radius = max(1, round(OVERRULING_RADIUS * float(np.hypot(columns, rows))))
     # Outside the picture nothing is known, so a place at its border is not thinner for it.
@@ -311,15 +310,19 @@ def _confident(matte: Bytes, centre: float) -> Bytes:
 
 def _step(matte: Bytes, low: float, high: float) -> Bytes:
     """A smooth step from 0 at `low` to 255 at `high`."""
-    t = np.clip((np.arange(256, dtype=np.float32) / 255 - low) / (high - low), 0, 1)
-    table = np.rint(t * t * (3 - 2 * t) * 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(matte, table), np.uint8)
+    t = _rise(low, high)
+    return np.asarray(cv2.LUT(matte, np.rint(t * t * (3 - 2 * t) * 255).astype(np.uint8)), np.uint8)
 
 
 def _ramp(matte: Bytes, low: float, high: float) -> Bytes:
     """0 up to `low`, 255 from `high` on, straight between."""
-    t = np.clip((np.arange(256, dtype=np.float32) / 255 - low) / (high - low), 0, 1)
-    return np.asarray(cv2.LUT(matte, np.rint(t * 255).astype(np.uint8)), np.uint8)
+    return np.asarray(cv2.LUT(matte, np.rint(_rise(low, high) * 255).astype(np.uint8)), np.uint8)
+
+
+def _rise(low: float, high: float) -> Floats:
+    """For each of the 256 levels its way from `low` (0) to `high` (1)."""
+    rise: Floats = np.clip((np.arange(256, dtype=np.float32) / 255 - low) / (high - low), 0, 1)
+    return rise
 
 
 def _mean(sized: Mapping[str, Bytes], shares: Mapping[str, float]) -> Bytes | None:

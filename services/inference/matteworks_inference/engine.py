@@ -7,7 +7,6 @@ once and bound to the session, so a batch costs one copy in and one out.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ import structlog
 from matteworks_inference.graph import MATTE, PIXELS
 from matteworks_inference.graph_store import GraphStore
 from matteworks_inference.models.registry import ModelEntry
+from matteworks_inference.slot_pool import SlotPool
 
 # uint8, height x width x 3, R G B.
 PixelArray: TypeAlias = npt.NDArray[np.uint8]
@@ -298,20 +298,13 @@ class _HostNetwork:
     def __init__(self, session: Any, was_stored: bool) -> None:
         self.session = session
         self.was_stored = was_stored
-        self._free: dict[tuple[NetworkKey, int], list[_HostSlot]] = {}
-        # Slots go back from the device's thread and are taken by the preparing one.
-        self._lock = threading.Lock()
+        self._pool: SlotPool[tuple[NetworkKey, int], _HostSlot] = SlotPool()
 
     def slot(self, key: NetworkKey, room: int) -> Slot:
-        with self._lock:
-            free = self._free.get((key, room))
-            if free:
-                return free.pop()
-        return _HostSlot(self, key, room)
+        return self._pool.take((key, room)) or _HostSlot(self, key, room)
 
     def give_back(self, slot: _HostSlot) -> None:
-        with self._lock:
-            self._free.setdefault((slot.key, slot.room), []).append(slot)
+        self._pool.give_back((slot.key, slot.room), slot)
 
 
 class _HostSlot:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from matteworks_inference.averaging import grid_size
+
 __all__ = ["cleaned"]
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -38,8 +40,7 @@ def cleaned(matte: Bytes) -> Bytes:
 def _without_veils(matte: Bytes) -> Bytes:
     """`matte` without what is far from anything that is above the middle."""
     height, width = matte.shape
-    scale = min(1.0, VEIL_GRID_PX / max(height, width))
-    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    columns, rows = grid_size(width, height, VEIL_GRID_PX)
     solid = np.asarray(cv2.inRange(matte, 128, 255), np.uint8)
     empty = cv2.inRange(cv2.resize(solid, (columns, rows), interpolation=cv2.INTER_AREA), 0, 0)
     distance = cv2.distanceTransform(empty, cv2.DIST_L2, 5) / np.float32(np.hypot(columns, rows))

@@ -8,7 +8,6 @@ batch's own buffer.
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from matteworks_inference.eight_bit import load_ranges, quantise
 from matteworks_inference.engine import EngineFacts, EngineUnavailable, MatteArray, NetworkKey, PixelArray
 from matteworks_inference.graph_store import GraphStore, processor_features
 from matteworks_inference.models.registry import ModelEntry
+from matteworks_inference.slot_pool import SlotPool
 
 # Processors with these add products of bytes in 32 bits; older ones in 16, where sums saturate.
 _EXACT_BYTE_PRODUCTS: Final = {"avx512_vnni", "avx_vnni", "amx_int8"}
@@ -45,7 +45,7 @@ class _Slot:
 class _Network:
     entry: ModelEntry
     request: Any
-    free_slots: dict[tuple[NetworkKey, int], list[_Slot]] = field(default_factory=dict)
+    slots: SlotPool[tuple[NetworkKey, int], _Slot] = field(default_factory=SlotPool)
 
 
 class OpenVinoEngine:
@@ -63,8 +63,6 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         self._has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._adds_without_saturation = bool(_EXACT_BYTE_PRODUCTS & set(processor_features().split()))
-        # Slots go back from the device's thread and are taken by the preparing one.
-        self._lock = threading.Lock()
 
     def facts_of(self, model: str) -> EngineFacts:
         precision = self._precision_of(self._networks[model].entry)
@@ -102,9 +100,7 @@ class OpenVinoEngine:
 
     def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> _Slot:
         network = self._networks[key.model]
-        with self._lock:
-            free = network.free_slots.get((key, len(items)))
-            slot = free.pop() if free else None
+        slot = network.slots.take((key, len(items)))
         if slot is None:
             pixels = np.zeros((len(items), key.height_px, key.width_px, 3), np.uint8)
             slot = _Slot(key, pixels, openvino.Tensor(pixels, shared_memory=True))
@@ -123,9 +119,8 @@ class OpenVinoEngine:
             self.discard(prepared)
 
     def discard(self, prepared: _Slot) -> None:
-        free_slots = self._networks[prepared.key.model].free_slots
-        with self._lock:
-            free_slots.setdefault((prepared.key, len(prepared.pixels)), []).append(prepared)
+        slots = self._networks[prepared.key.model].slots
+        slots.give_back((prepared.key, len(prepared.pixels)), prepared)
 
     def unload(self, model: str) -> None:
         del self._networks[model]
