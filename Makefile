@@ -23,8 +23,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 WEIGHTS := $(MODELS)/.pulled
 PIP := $(BIN)/pip --disable-pip-version-check -qq
-REGISTRY := services/inference/matteworks_inference/models/models.toml
-SOURCES := services cli client tests tools
+REGISTRY := services/inference/matteworks_inference/networks/models.toml
+SOURCES := services deploy cli client tests tools
 
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600

@@ -13,7 +13,7 @@ from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, RunningStack, stac
 @pytest.fixture(scope="session")
 def fast_weights() -> None:
     """Skips, with the reason, when the small network's weights are not here."""
-    from matteworks_inference.models.registry import load_registry, weights_path
+    from matteworks_inference.networks.registry import load_registry, weights_path
 
     if weights_path(load_registry().find(FAST_MODEL), MODELS_DIRECTORY) is None:
         pytest.skip(

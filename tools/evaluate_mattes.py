@@ -25,8 +25,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from matteworks_compositor.matte_upsampling import upsample_matte
-from matteworks_inference.blending import (
+from matteworks_compositor.kernels.matte_upsampling import upsample_matte
+from matteworks_inference.picture import Picture
+from matteworks_inference.subject.evidence import classify, decode_boxes, subject_for_routing
+from matteworks_inference.subject.networks import SubjectNetworks
+from matteworks_inference.tasks.segmentation.ensemble import (
     GENERAL,
     PORTRAIT,
     SMALL,
@@ -39,9 +42,6 @@ from matteworks_inference.blending import (
     still_needed,
     with_second_look,
 )
-from matteworks_inference.picture import Picture
-from matteworks_inference.subject_networks import SubjectNetworks
-from matteworks_inference.subject_type import classify, decode_boxes, subject_for_routing
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]

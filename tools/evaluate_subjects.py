@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from matteworks_inference.blending import GENERAL
-from matteworks_inference.subject_type import classify, decode_boxes
+from matteworks_inference.subject.evidence import classify, decode_boxes
+from matteworks_inference.tasks.segmentation.ensemble import GENERAL
 from tools.evaluate_mattes import Case, Networks
 
 TYPES = {"people150": "person", "hair27": "person", "cars100": "car", "products30": "product"}

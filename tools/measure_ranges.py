@@ -24,10 +24,10 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from matteworks_inference.eight_bit import ValueRanges, convolution_name, quantise, quantise_weights
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models import registry
-from matteworks_inference.openvino_engine import keep_graph
+from matteworks_inference.engines.openvino import keep_graph
+from matteworks_inference.networks import registry
+from matteworks_inference.networks.eight_bit import ValueRanges, convolution_name, quantise, quantise_weights
+from matteworks_inference.networks.graph_store import GraphStore
 
 RANGES: Final = Path(registry.__file__).parent / "ranges"
 # What is computed between convolutions; what these read is multiplied in 8 bits or handed on.

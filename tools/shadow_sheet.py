@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 from matteworks_common.stages import Stages
 from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.encoding import encode_png
-from matteworks_compositor.job import Job
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options import (
+from matteworks_compositor.options.model import (
     CropMargins,
     Length,
     OutputFormat,
@@ -38,7 +37,8 @@ from matteworks_compositor.options import (
     SubjectType,
     Unit,
 )
-from matteworks_compositor.pipeline import Pipeline, build_steps
+from matteworks_compositor.pipeline.job import Job
+from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import GrpcSegmenter
 from tools.drawn_subjects import DRAWN_SUBJECTS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from matteworks_cli.failures import EXIT_USAGE
+from matteworks_deploy.failures import EXIT_USAGE
 
 
 def run() -> None:

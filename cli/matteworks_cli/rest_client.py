@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from matteworks_cli.failures import EXIT_USAGE, CommandFailed
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 
 _TIMEOUT_S = 180.0
 # Answers that cost nothing and pass with time.

@@ -13,9 +13,9 @@ import pytest
 from matteworks.auth.v1 import auth_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.inference.v1 import inference_pb2
-from matteworks_cli.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
-from matteworks_cli.up.parts import envoy_binary
 from matteworks_common.settings import ServiceSettings
+from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
+from matteworks_deploy.local.parts import envoy_binary
 from tests.support.envoy_builder import (
     FILE_TOO_LARGE,
     LOCAL_REPLIES,

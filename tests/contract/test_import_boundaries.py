@@ -12,22 +12,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "matteworks_common": ROOT / "services/common/matteworks_common",
+    "matteworks_imaging": ROOT / "services/imaging/matteworks_imaging",
     "matteworks_auth": ROOT / "services/auth/matteworks_auth",
     "matteworks_inference": ROOT / "services/inference/matteworks_inference",
     "matteworks_compositor": ROOT / "services/compositor/matteworks_compositor",
     "matteworks_edge": ROOT / "services/edge/matteworks_edge",
     "matteworks_client": ROOT / "client/matteworks_client",
+    "matteworks_deploy": ROOT / "deploy/matteworks_deploy",
     "matteworks_cli": ROOT / "cli/matteworks_cli",
 }
 ALLOWED = {
     "matteworks_common": set(),
+    "matteworks_imaging": {"matteworks_common"},
     "matteworks_auth": {"matteworks_common"},
-    "matteworks_inference": {"matteworks_common"},
-    "matteworks_compositor": {"matteworks_common"},
-    "matteworks_edge": {"matteworks_common"},
+    "matteworks_inference": {"matteworks_common", "matteworks_imaging"},
+    "matteworks_compositor": {"matteworks_common", "matteworks_imaging"},
+    "matteworks_edge": {"matteworks_common", "matteworks_imaging", "matteworks_outbound", "matteworks_removal"},
     "matteworks_client": {"matteworks_common"},
     # The command pulls weights and lists models in its own process, without a server.
-    "matteworks_cli": {"matteworks_common", "matteworks_client", "matteworks_inference"},
+    "matteworks_deploy": {"matteworks_common", "matteworks_client", "matteworks_inference"},
+    "matteworks_cli": {"matteworks_common", "matteworks_client", "matteworks_deploy", "matteworks_inference"},
 }
 # HTTP belongs to the edge, the engine's vocabulary to inference, the store's to auth.
 FOREIGN = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from matteworks_cli.up.development import ACCOUNT_ID
 from matteworks_client import AsyncMatteworksClient, MatteworksClient, MatteworksError
+from matteworks_deploy.local.development import ACCOUNT_ID
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.stack

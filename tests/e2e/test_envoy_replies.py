@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from matteworks_cli.envoy.settings import MEBIBYTE
+from matteworks_deploy.envoy.settings import MEBIBYTE
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.stack

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from matteworks_cli.up.development import ACCOUNT_ID
 from matteworks_client import Account, MatteworksClient
+from matteworks_deploy.local.development import ACCOUNT_ID
 from tests.e2e.test_lost_workers import wait_until
 from tests.support.stack import FAST_MODEL, stack
 

@@ -14,7 +14,7 @@ from PIL import Image
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
-from matteworks_cli.up.development import ACCOUNT_ID
+from matteworks_deploy.local.development import ACCOUNT_ID
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.stack

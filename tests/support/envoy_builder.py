@@ -7,9 +7,9 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from matteworks_cli.envoy.bootstrap import envoy_json, validation_problem
-    from matteworks_cli.envoy.internal_listener import RETRY_UNSEEN, service_routes
-    from matteworks_cli.envoy.local_replies import FILE_TOO_LARGE, LOCAL_REPLIES
+    from matteworks_deploy.envoy.bootstrap import envoy_json, validation_problem
+    from matteworks_deploy.envoy.internal_listener import RETRY_UNSEEN, service_routes
+    from matteworks_deploy.envoy.local_replies import FILE_TOO_LARGE, LOCAL_REPLIES
 
 __all__ = [
     "FILE_TOO_LARGE",

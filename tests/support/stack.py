@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from matteworks_cli.up.options import DEFAULT_MODELS_DIRECTORY
+from matteworks_deploy.local.options import DEFAULT_MODELS_DIRECTORY
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS_DIRECTORY = Path(

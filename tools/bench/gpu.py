@@ -43,9 +43,9 @@ from matteworks_common.lifecycle import running
 from matteworks_common.logs import configure_logging
 from matteworks_common.settings import MEBIBYTE, SettingsError
 from matteworks_inference.app import Dependencies, build
-from matteworks_inference.batch_terms import BatchLimits
-from matteworks_inference.batching import BatchQueue
-from matteworks_inference.engine import (
+from matteworks_inference.engines.gpu.options import GpuOptions
+from matteworks_inference.engines.gpu.placement import GpuPlacement
+from matteworks_inference.engines.onnx_cpu import (
     DeviceThreads,
     Engine,
     EngineFacts,
@@ -55,11 +55,9 @@ from matteworks_inference.engine import (
     OnnxRuntimeEngine,
     PixelArray,
 )
-from matteworks_inference.gpu_options import GpuOptions
-from matteworks_inference.gpu_placement import GpuPlacement
-from matteworks_inference.graph import GraphError
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models.registry import (
+from matteworks_inference.networks.graph import GraphError
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import (
     ModelEntry,
     Registry,
     UnknownModel,
@@ -67,6 +65,8 @@ from matteworks_inference.models.registry import (
     load_registry,
     weights_path,
 )
+from matteworks_inference.queueing.contract import BatchLimits
+from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.settings import InferenceSettings
 
 MOST_DIFFERENCE = 3

@@ -29,23 +29,23 @@ from matteworks_common.clock import SystemClock
 from matteworks_common.stages import Stages
 from matteworks_compositor.decoding import Decoder, configure_libvips
 from matteworks_compositor.geometry import Size
-from matteworks_compositor.job import Job
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options import OutputFormat, Quality, RenderOptions, SubjectType
-from matteworks_compositor.pipeline import Pipeline, build_steps
+from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
+from matteworks_compositor.pipeline.job import Job
+from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
 from matteworks_inference.app import choose_models
-from matteworks_inference.batch_terms import BatchLimits
-from matteworks_inference.batching import BatchQueue
-from matteworks_inference.engine import DeviceThreads
-from matteworks_inference.engine_choice import open_engine
-from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.engines.choice import open_engine
+from matteworks_inference.engines.onnx_cpu import DeviceThreads
 from matteworks_inference.metrics import InferenceMetrics
-from matteworks_inference.models.registry import SUBJECT_TYPES, load_registry
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import SUBJECT_TYPES, load_registry
 from matteworks_inference.picture import Picture
-from matteworks_inference.segmentation import LoadedModels, Segmenter
+from matteworks_inference.queueing.contract import BatchLimits
+from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.settings import InferenceSettings
-from matteworks_inference.subject_networks import SubjectNetworks
+from matteworks_inference.subject.networks import SubjectNetworks
+from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Segmenter
 from tools.bench.pictures import scaled_jpeg
 from tools.bench.servers import our_stack
 

@@ -15,7 +15,7 @@ from matteworks_cli.commands.keys import create_key, list_keys, revoke_key, rota
 from matteworks_cli.commands.models import list_models, pull_models
 from matteworks_cli.commands.remove import remove
 from matteworks_cli.commands.up import up
-from matteworks_cli.failures import CommandFailed
+from matteworks_deploy.failures import CommandFailed
 
 P = ParamSpec("P")
 

@@ -17,15 +17,15 @@ from matteworks_cli.commands.up import (
     ModelsDirectoryOption,
     StateDirectoryOption,
 )
-from matteworks_cli.failures import CommandFailed
 from matteworks_cli.log_stream import LogStream
 from matteworks_cli.rest_client import Refused, RestClient, RestCutout, write_result
-from matteworks_cli.up.options import (
+from matteworks_deploy.failures import CommandFailed
+from matteworks_deploy.local.options import (
     DEFAULT_MODELS_DIRECTORY,
     DEFAULT_STATE_DIRECTORY,
     StackOptions,
 )
-from matteworks_cli.up.stack import running_stack
+from matteworks_deploy.local.stack import running_stack
 
 _STOPS = "REST > Envoy > edge > Envoy > auth + compositor > Envoy > inference"
 

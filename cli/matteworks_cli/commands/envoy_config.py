@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from matteworks_cli.envoy.settings import Endpoint, EnvoySettings
-from matteworks_cli.failures import EXIT_USAGE, CommandFailed
-from matteworks_cli.up.parts import envoy_binary, require_extras
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.parts import envoy_binary, require_extras
 
 # Where the services of compose/ listen, by their names in its network.
 _PUBLIC, _INTERNAL, _ADMIN = "0.0.0.0:8080", "0.0.0.0:8081", "127.0.0.1:9901"
@@ -37,7 +37,7 @@ def envoy_config(
 ) -> None:
     """Print Envoy's configuration. The defaults are those of compose/."""
     require_extras("local")
-    from matteworks_cli.envoy.bootstrap import envoy_json, validation_problem
+    from matteworks_deploy.envoy.bootstrap import envoy_json, validation_problem
 
     config = envoy_json(
         EnvoySettings(

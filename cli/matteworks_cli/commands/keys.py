@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
-from matteworks_cli.failures import EXIT_USAGE, CommandFailed
-from matteworks_cli.up.development import ACCOUNT_ID
-from matteworks_cli.up.options import DEFAULT_STATE_DIRECTORY
-from matteworks_cli.up.state import StateDirectory
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.development import ACCOUNT_ID
+from matteworks_deploy.local.options import DEFAULT_STATE_DIRECTORY
+from matteworks_deploy.local.state import StateDirectory
 
 _TIMEOUT_S = 10.0
 

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from matteworks_cli.commands.up import ModelsDirectoryOption
-from matteworks_cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
-from matteworks_cli.up.options import DEFAULT_MODELS_DIRECTORY
-from matteworks_cli.up.parts import require_extras
+from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.options import DEFAULT_MODELS_DIRECTORY
+from matteworks_deploy.local.parts import require_extras
 
 if TYPE_CHECKING:
-    from matteworks_inference.models.registry import ModelEntry
+    from matteworks_inference.networks.registry import ModelEntry
 
 # What needs only pip, when nothing better can be had.
 FALLBACK = "u2netp"
@@ -27,7 +27,7 @@ FALLBACK = "u2netp"
 def list_models(directory: ModelsDirectoryOption = DEFAULT_MODELS_DIRECTORY) -> None:
     """Every model: its licence, its size, whether its weights are here."""
     require_extras("inference")
-    from matteworks_inference.models.registry import WrongWeights, load_registry, weights_path
+    from matteworks_inference.networks.registry import WrongWeights, load_registry, weights_path
 
     table = Table("model", "weights", "size", "licence", "what for", box=None)
     for entry in load_registry().entries:
@@ -52,7 +52,7 @@ def pull_models(
     Without names: if the default model cannot be had, the small one that needs only pip is fetched instead.
     """
     require_extras("inference")
-    from matteworks_inference.models.registry import UnknownModel, load_registry
+    from matteworks_inference.networks.registry import UnknownModel, load_registry
 
     # A source that failed matters only when all did, and then the error names each of them.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -87,9 +87,9 @@ def pull_models(
 def _prepare(directory: Path) -> None:
     """Do now what the first start would otherwise take its time for, and say which engine runs what."""
     from matteworks_common.settings import SettingsError
-    from matteworks_inference.engine import EngineUnavailable
-    from matteworks_inference.graph import GraphError
-    from matteworks_inference.preparation import prepare_for_machine
+    from matteworks_inference.engines.onnx_cpu import EngineUnavailable
+    from matteworks_inference.networks.graph import GraphError
+    from matteworks_inference.networks.warmup import prepare_for_machine
 
     typer.echo("Preparing the networks for this machine, once ...")
     try:
@@ -102,8 +102,8 @@ def _prepare(directory: Path) -> None:
 
 def _pull(entry: ModelEntry, directory: Path) -> bool:
     """Fetch one model and say how it went."""
-    from matteworks_inference.models.pull import PullFailed, pull_weights
-    from matteworks_inference.models.registry import WrongWeights
+    from matteworks_inference.networks.pull import PullFailed, pull_weights
+    from matteworks_inference.networks.registry import WrongWeights
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from matteworks_cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_cli.rest_client import Refused, RestClient, write_result
-from matteworks_cli.up.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTORY
-from matteworks_cli.up.state import StateDirectory
+from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTORY
+from matteworks_deploy.local.state import StateDirectory
 
 # What a result may be, by the format that was asked for: known before anything is spent.
 _SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",), "auto": ("png", "jpg")}

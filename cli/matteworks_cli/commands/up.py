@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from matteworks_cli.log_stream import LogStream
-from matteworks_cli.up.options import (
+from matteworks_deploy.local.options import (
     DEFAULT_MODELS_DIRECTORY,
     DEFAULT_PORT,
     DEFAULT_STATE_DIRECTORY,
     StackOptions,
 )
-from matteworks_cli.up.stack import running_stack
+from matteworks_deploy.local.stack import running_stack
 
 
 class Quality(StrEnum):

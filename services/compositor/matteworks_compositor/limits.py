@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
-from matteworks_common.image_header import check_limits, read_header
-from matteworks_compositor.job import PictureFile
+from matteworks_compositor.pipeline.job import PictureFile
+from matteworks_imaging.header import check_limits, read_header
 
 __all__ = ["admit_file"]
 

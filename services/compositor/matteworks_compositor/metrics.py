@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from matteworks_common.telemetry import DURATION_BUCKETS_S
 from matteworks_compositor.admission import Admission
-from matteworks_compositor.options import OutputFormat
+from matteworks_compositor.options.model import OutputFormat
 
 __all__ = ["CompositorMetrics"]
 

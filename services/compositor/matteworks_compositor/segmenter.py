@@ -16,7 +16,7 @@ from matteworks_common.channels import call
 from matteworks_common.context import current_call
 from matteworks_common.errors import Unavailable
 from matteworks_compositor.geometry import Size
-from matteworks_compositor.options import Quality, SubjectType
+from matteworks_compositor.options.model import Quality, SubjectType
 
 __all__ = ["GrpcSegmenter", "Segmentation", "Segmenter"]
 

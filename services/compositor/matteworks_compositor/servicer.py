@@ -11,14 +11,14 @@ from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks_common.context import current_call, new_request_id
 from matteworks_common.errors import InvalidField
-from matteworks_common.image_header import MAX_PIXELS, check_file_size, read_header
 from matteworks_common.stages import Stages
 from matteworks_compositor.compositor import Compositor, Rendered
 from matteworks_compositor.geometry import Box, Size
-from matteworks_compositor.job import Job, PictureFile
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options import Quality, RenderOptions, SubjectType
-from matteworks_compositor.options_parsing import parse_choice, parse_options, resolve_region
+from matteworks_compositor.options.model import Quality, RenderOptions, SubjectType
+from matteworks_compositor.options.parsing import parse_choice, parse_options, resolve_region
+from matteworks_compositor.pipeline.job import Job, PictureFile
+from matteworks_imaging.header import MAX_PIXELS, check_file_size, read_header
 
 __all__ = ["CompositorServicer"]
 

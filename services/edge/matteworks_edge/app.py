@@ -18,15 +18,10 @@ from starlette.routing import Route
 from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
-from matteworks_edge.addresses import AddressJudge, PublicAddresses
-from matteworks_edge.admission import Admission
-from matteworks_edge.clients import AuthClient, CompositorClient
-from matteworks_edge.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
-from matteworks_edge.ledger import Ledger
+from matteworks_edge.intake.admission import Admission
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_edge.middleware import ExchangeMiddleware
-from matteworks_edge.openapi import build_document
-from matteworks_edge.removal import RemovalService
+from matteworks_edge.openapi.document import build_document
 from matteworks_edge.routes.account import AccountEndpoint
 from matteworks_edge.routes.docs import DocumentationEndpoints
 from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
@@ -34,6 +29,11 @@ from matteworks_edge.routes.improve import ImproveEndpoint
 from matteworks_edge.routes.removebg import RemovalEndpoint
 from matteworks_edge.settings import EdgeSettings, parse_networks
 from matteworks_edge.submissions import SubmissionBox, open_object_store
+from matteworks_outbound.addresses import AddressJudge, PublicAddresses
+from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
+from matteworks_removal.clients import AuthClient, CompositorClient
+from matteworks_removal.ledger import Ledger
+from matteworks_removal.service import RemovalService
 
 # How much longer than the request a reservation lives, for the commit that follows it.
 _RESERVATION_MARGIN_S = 30.0

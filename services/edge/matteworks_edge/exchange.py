@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks_common.stages import Stages
-from matteworks_edge.dialects import Dialect
+from matteworks_edge.dialects.base import Dialect
 
 _SCOPE_KEY = "matteworks.exchange"
 

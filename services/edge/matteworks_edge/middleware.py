@@ -18,7 +18,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.context import CallContext, accept_request_id, current_call
 from matteworks_common.errors import Internal, MatteworksError
 from matteworks_common.telemetry import extract_trace
-from matteworks_edge.dialects import dialect_of
+from matteworks_edge.dialects.base import dialect_of
 from matteworks_edge.errors import (
     CallerGone,
     InvalidRequest,

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
-from matteworks_edge.dialects import Dialect, ErrorStyle
+from matteworks_edge.dialects.base import Dialect, ErrorStyle
 from matteworks_edge.errors import ErrorAnswer
-from matteworks_edge.removal import Removal
+from matteworks_removal.service import Removal
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 CONTENT_TYPES: Final = {

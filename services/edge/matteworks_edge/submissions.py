@@ -14,7 +14,7 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
 from matteworks_common.errors import Forbidden, LimitExceeded, Unavailable
-from matteworks_edge.sources import Picture
+from matteworks_removal.sources import Picture
 
 
 def open_object_store(url: str) -> ObjectStore:

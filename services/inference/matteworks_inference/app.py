@@ -20,15 +20,13 @@ from matteworks.inference.v1 import inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
-from matteworks_inference.admission import PictureAdmission
-from matteworks_inference.batch_terms import BatchLimits
-from matteworks_inference.batching import BatchQueue
-from matteworks_inference.engine import DeviceThreads, Engine, EngineUnavailable
-from matteworks_inference.engine_choice import open_engine
-from matteworks_inference.graph import GraphError
-from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.engines.choice import open_engine
+from matteworks_inference.engines.onnx_cpu import DeviceThreads, Engine, EngineUnavailable
+from matteworks_inference.engines.threads import usable_processor_count
 from matteworks_inference.metrics import InferenceMetrics
-from matteworks_inference.models.registry import (
+from matteworks_inference.networks.graph import GraphError
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import (
     ModelEntry,
     Registry,
     UnknownModel,
@@ -37,11 +35,13 @@ from matteworks_inference.models.registry import (
     weights_path,
 )
 from matteworks_inference.picture import prepare_decoder
-from matteworks_inference.processor_count import usable_processor_count
-from matteworks_inference.segmentation import LoadedModels, Segmenter
+from matteworks_inference.queueing.contract import BatchLimits
+from matteworks_inference.queueing.door import PictureAdmission
+from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
-from matteworks_inference.subject_networks import SubjectNetworks
+from matteworks_inference.subject.networks import SubjectNetworks
+from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Segmenter
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
 # Items of one key cost the same here, so counting them is enough.

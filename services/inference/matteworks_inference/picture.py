@@ -18,9 +18,9 @@ import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField, InvalidPicture
-from matteworks_common.image_header import check_limits, read_header
+from matteworks_imaging.header import check_limits, read_header
 from matteworks_inference.averaging import averaged
-from matteworks_inference.engine import PixelArray
+from matteworks_inference.engines.onnx_cpu import PixelArray
 
 LARGEST_SIDE_PX: Final = 1024
 LARGEST_PIXELS_SIDE_PX: Final = 4096

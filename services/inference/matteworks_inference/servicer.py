@@ -12,12 +12,12 @@ from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
-from matteworks_inference.admission import PictureAdmission
-from matteworks_inference.engine import Engine
+from matteworks_inference.engines.onnx_cpu import Engine
 from matteworks_inference.metrics import InferenceMetrics
-from matteworks_inference.models.registry import SUBJECT_TYPES, ModelEntry
+from matteworks_inference.networks.registry import SUBJECT_TYPES, ModelEntry
 from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels
-from matteworks_inference.segmentation import LoadedModels, Quality, Segmenter
+from matteworks_inference.queueing.door import PictureAdmission
+from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Quality, Segmenter
 
 _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_FAST: "fast",

@@ -24,7 +24,7 @@ from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks.compositor.v1 import compositor_pb2_grpc
 from matteworks_common.channels import open_channel
 from matteworks_common.settings import MEBIBYTE
-from matteworks_compositor import png
+from matteworks_imaging import png
 from tests.component.compositor.conftest import Service
 from tests.component.compositor.pictures import encoded, gradient
 from tests.support.fake_inference import running_inference

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import httpx
 import pytest
 
-from matteworks_common.image_header import MAX_FILE_BYTES
 from matteworks_edge.app import EdgeDependencies
+from matteworks_imaging.header import MAX_FILE_BYTES
 from tests.support.edge_harness import EdgeStack, Origin, edge_stack, origin, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,7 +9,7 @@ import zlib
 import httpx
 import pytest
 
-from matteworks_common.image_header import MAX_FILE_BYTES
+from matteworks_imaging.header import MAX_FILE_BYTES
 from tests.support.edge_harness import EdgeStack, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

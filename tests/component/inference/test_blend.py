@@ -15,8 +15,8 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call
 from matteworks_inference.app import Dependencies, build
-from matteworks_inference.engine import MatteArray
-from matteworks_inference.fake_engine import FakeBatch, FakeEngine
+from matteworks_inference.engines.fake import FakeBatch, FakeEngine
+from matteworks_inference.engines.onnx_cpu import MatteArray
 from matteworks_inference.settings import InferenceSettings
 from tests.support.harness import channel_to
 from tests.unit.inference.tiny_networks import tiny_registry

@@ -23,11 +23,11 @@ from matteworks_common.errors import Unavailable
 from matteworks_common.lifecycle import main
 from matteworks_common.settings import MEBIBYTE
 from matteworks_inference.app import Dependencies, build
-from matteworks_inference.cuda_memory import CudaError, PlainMemory
-from matteworks_inference.engine import OnnxRuntimeEngine
-from matteworks_inference.gpu_options import GpuOptions
-from matteworks_inference.gpu_placement import GpuPlacement
-from matteworks_inference.graph_store import GraphStore
+from matteworks_inference.engines.gpu.memory import CudaError, PlainMemory
+from matteworks_inference.engines.gpu.options import GpuOptions
+from matteworks_inference.engines.gpu.placement import GpuPlacement
+from matteworks_inference.engines.onnx_cpu import OnnxRuntimeEngine
+from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.settings import InferenceSettings
 from tests.support.harness import channel_to
 from tests.unit.inference.tiny_networks import SIDE_PX, tiny_registry

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from matteworks_cli.commands.app import app
 from matteworks_cli.commands.remove import _targets
-from matteworks_cli.failures import CommandFailed
 from matteworks_cli.log_stream import LogStream
-from matteworks_cli.up import parts
+from matteworks_deploy.failures import CommandFailed
+from matteworks_deploy.local import parts
 from tests.support import envoy_builder  # noqa: F401 - the commands under test import it without a warning
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from matteworks_cli.up.ports import LOOPBACK, free_ports, is_free
+from matteworks_deploy.local.ports import LOOPBACK, free_ports, is_free
 
 
 def test_free_ports_are_different_and_free() -> None:

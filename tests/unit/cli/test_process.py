@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from matteworks_cli.up.process import KeptProcess, ProcessSpec
+from matteworks_deploy.local.process import KeptProcess, ProcessSpec
 from tests.support.stack import living_processes
 
 SLEEP = "import time; time.sleep(600)"

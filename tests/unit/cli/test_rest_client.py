@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from matteworks_cli.failures import CommandFailed
 from matteworks_cli.rest_client import Refused, RestClient, write_result
+from matteworks_deploy.failures import CommandFailed
 
 
 @dataclass

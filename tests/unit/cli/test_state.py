@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from matteworks_cli.failures import EXIT_USAGE, CommandFailed
-from matteworks_cli.up.state import StackFacts, StateDirectory
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.state import StackFacts, StateDirectory
 
 FACTS = StackFacts(
     "http://127.0.0.1:1", "127.0.0.1:2", "/run/admin.sock", {"edge": "127.0.0.1:3"}, {"edge": 4}

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
-from matteworks_common.image_header import (
+from matteworks_imaging.header import (
     MAX_FILE_BYTES,
     ImageHeader,
     check_limits,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matteworks_compositor.blending import flatten_onto, put_color_under
-from matteworks_compositor.options import Color
+from matteworks_compositor.kernels.flattening import flatten_onto, put_color_under
+from matteworks_compositor.options.model import Color
 
 
 def random_rgba(seed: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tools.drawn_subjects import DRAWN_SUBJECTS
 
-from matteworks_compositor.car_glass import find_car_glass, let_light_through
+from matteworks_compositor.kernels.car_glass import find_car_glass, let_light_through
 
 Bytes8 = NDArray[np.uint8]
 SIDE_PX = 400

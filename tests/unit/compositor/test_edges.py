@@ -21,7 +21,7 @@ from tools.evaluate_edges import (
     spill,
 )
 
-from matteworks_compositor.foreground_colours import estimate_foreground
+from matteworks_compositor.kernels.foreground_colours import estimate_foreground
 
 MEGAPIXELS = 4.0
 MOST_LEVELS = 3.0

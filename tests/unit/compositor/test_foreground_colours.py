@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matteworks_compositor.foreground_colours import despill, estimate_foreground
+from matteworks_compositor.kernels.foreground_colours import despill, estimate_foreground
 
 # The public promise is 3 levels; drawn art is easier than photographs.
 MEAN_ERROR_LEVELS = 3.0

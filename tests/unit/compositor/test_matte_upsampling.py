@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.matte_upsampling import upsample_matte
+from matteworks_compositor.kernels.matte_upsampling import upsample_matte
 
 SUBJECT = np.array((200, 40, 30), np.float32)
 BACKGROUND = np.array((20, 90, 160), np.float32)

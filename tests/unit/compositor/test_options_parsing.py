@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks_common.errors import MatteworksError
 from matteworks_compositor.geometry import Box, Size
-from matteworks_compositor.options import (
+from matteworks_compositor.options.model import (
     Length,
     OutputFormat,
     Region,
@@ -22,7 +22,7 @@ from matteworks_compositor.options import (
     SubjectType,
     Unit,
 )
-from matteworks_compositor.options_parsing import parse_options, resolve_region
+from matteworks_compositor.options.parsing import parse_options, resolve_region
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from matteworks_compositor.options import Channels, OutputFormat, RenderOptions, SubjectType
+from matteworks_compositor.options.model import Channels, OutputFormat, RenderOptions, SubjectType
 from tests.unit.compositor.test_shadow_step import SIDE_PX, Studio
 
 PNG = RenderOptions(format=OutputFormat.PNG)

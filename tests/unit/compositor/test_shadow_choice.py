@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matteworks_compositor.options import RenderOptions, ShadowChoice, ShadowType, SubjectType
-from matteworks_compositor.shadows.choice import draw_shadow, opacity_percent_for, resolve_kind
+from matteworks_compositor.kernels.shadows.choice import draw_shadow, opacity_percent_for, resolve_kind
+from matteworks_compositor.options.model import RenderOptions, ShadowChoice, ShadowType, SubjectType
 
 AUTO = ShadowChoice(ShadowType.AUTO)
 

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from tools.drawn_subjects import DRAWN_SUBJECTS
 
-from matteworks_compositor.shadows.car import car_shadow
-from matteworks_compositor.shadows.cast import cast_shadow
-from matteworks_compositor.shadows.drop import drop_shadow
-from matteworks_compositor.shadows.layer import ShadowField
+from matteworks_compositor.kernels.shadows.car import car_shadow
+from matteworks_compositor.kernels.shadows.cast import cast_shadow
+from matteworks_compositor.kernels.shadows.drop import drop_shadow
+from matteworks_compositor.kernels.shadows.layer import ShadowField
 
 Kernel = Callable[..., ShadowField]
 KERNELS: dict[str, Kernel] = {"drop": drop_shadow, "cast": cast_shadow, "car": car_shadow}

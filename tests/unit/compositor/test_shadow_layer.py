@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from tools.drawn_subjects import bottle
 
-from matteworks_compositor.shadows.drop import drop_shadow
-from matteworks_compositor.shadows.layer import EMPTY_FIELD, ShadowField, ShadowLayer, lay_under
+from matteworks_compositor.kernels.shadows.drop import drop_shadow
+from matteworks_compositor.kernels.shadows.layer import EMPTY_FIELD, ShadowField, ShadowLayer, lay_under
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tools.shadow_sheet import (
     render_sheet,
 )
 
-from matteworks_compositor.options import SubjectType
+from matteworks_compositor.options.model import SubjectType
 from tests.support.fake_inference import running_inference
 
 UNUSED_TARGET = "127.0.0.1:1"

@@ -16,9 +16,8 @@ from matteworks_common.stages import Stages
 from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.encoding import encode_png
 from matteworks_compositor.geometry import Size
-from matteworks_compositor.job import Job, State, made
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options import (
+from matteworks_compositor.options.model import (
     Channels,
     Color,
     CropMargins,
@@ -31,7 +30,8 @@ from matteworks_compositor.options import (
     SubjectType,
     Unit,
 )
-from matteworks_compositor.pipeline import Pipeline, build_steps
+from matteworks_compositor.pipeline.job import Job, State, made
+from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
 
 Bytes8 = NDArray[np.uint8]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matteworks_compositor import soft_pixels
-from matteworks_compositor.soft_pixels import sample_field, soft_strips
+from matteworks_compositor.kernels import soft_pixels
+from matteworks_compositor.kernels.soft_pixels import sample_field, soft_strips
 
 RANDOM = np.random.default_rng(3)
 ALPHA = RANDOM.choice(np.array((0, 0, 90, 255), np.uint8), (37, 53))

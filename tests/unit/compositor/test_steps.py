@@ -10,9 +10,8 @@ import pytest
 from matteworks_common.errors import InvalidPicture
 from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.geometry import Box, CanvasPlan, Size
-from matteworks_compositor.job import Job, State, made
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options import (
+from matteworks_compositor.options.model import (
     Channels,
     Color,
     CropMargins,
@@ -21,8 +20,9 @@ from matteworks_compositor.options import (
     RenderOptions,
     Unit,
 )
-from matteworks_compositor.output_rules import backdrop_color, output_limits
-from matteworks_compositor.steps import (
+from matteworks_compositor.options.rules import backdrop_color, output_limits
+from matteworks_compositor.pipeline.job import Job, State, made
+from matteworks_compositor.pipeline.steps import (
     background,
     brought_matte,
     canvas,

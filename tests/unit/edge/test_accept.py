@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_edge.accept import prefers_json
+from matteworks_edge.intake.accept import prefers_json
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField
-from matteworks_edge.body import MAX_TEXT_BYTES, UNUSABLE, RawForm, read_body
-from matteworks_edge.sources import decode_base64
+from matteworks_edge.intake.body import MAX_TEXT_BYTES, UNUSABLE, RawForm, read_body
+from matteworks_removal.sources import decode_base64
 
 NAMES = st.text("abcdefghij_", min_size=1, max_size=10)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1, max_size=40).filter(

@@ -8,7 +8,7 @@ import pytest
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField, LimitExceeded, MatteworksError
-from matteworks_edge.dialects import BGERASER, REMOVE_BG
+from matteworks_edge.dialects.base import BGERASER, REMOVE_BG
 from matteworks_edge.errors import PUBLIC_ERRORS, answer_for
 
 ALL = list(reasons.ErrorReason.values())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from starlette.datastructures import Headers
 
-from matteworks_common.image_header import MAX_FILE_BYTES
-from matteworks_edge.body import RawForm, read_body
+from matteworks_edge.intake.body import RawForm, read_body
+from matteworks_imaging.header import MAX_FILE_BYTES
 
 HEADERS = Headers({"content-type": "multipart/form-data; boundary=b0"})
 CHUNK_BYTES = 1 << 16

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from matteworks_edge.body import BASE64_FIELDS, FILE_FIELDS
-from matteworks_edge.dialects import BGERASER, REMOVE_BG
+from matteworks_edge.dialects.base import BGERASER, REMOVE_BG
 from matteworks_edge.errors import PUBLIC_ERRORS
-from matteworks_edge.openapi import build_document, removal_parameters
+from matteworks_edge.intake.body import BASE64_FIELDS, FILE_FIELDS
+from matteworks_edge.openapi.document import build_document, removal_parameters
 
 DOCUMENT = build_document("1.2.3")
 

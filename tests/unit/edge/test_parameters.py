@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField
-from matteworks_edge import parameters
-from matteworks_edge.colors import CSS_COLORS, parse_color
+from matteworks_edge.fields import parameters
+from matteworks_edge.fields.colors import CSS_COLORS, parse_color
 
 PARSERS: dict[str, tuple[Callable[[str], object], int]] = {
     "roi": (parameters.parse_roi, reasons.ERROR_REASON_INVALID_ROI),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField
-from matteworks_edge.shadows import combine_shadows, parse_shadow_opacities, parse_shadow_types
+from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opacities, parse_shadow_types
 
 CAR, PERSON = image_pb2.SUBJECT_TYPE_CAR, image_pb2.SUBJECT_TYPE_PERSON
 DROP, THREE_D, NONE = (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
-from matteworks_edge.sources import decode_base64
+from matteworks_removal.sources import decode_base64
 
 
 @given(st.binary(max_size=200))

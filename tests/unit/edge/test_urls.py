@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField
-from matteworks_edge.urls import PictureUrl, check_url
+from matteworks_outbound.urls import PictureUrl, check_url
 
 
 def checked(text: str) -> PictureUrl:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from matteworks_common.errors import LimitExceeded
-from matteworks_inference.admission import PictureAdmission
+from matteworks_inference.queueing.door import PictureAdmission
 from tests.support.clock import ManualClock
 
 

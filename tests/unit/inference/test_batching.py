@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import SystemClock
 from matteworks_common.errors import DeadlineExceeded, LimitExceeded, Unavailable
-from matteworks_inference.batch_terms import BatchLimits, DeviceLost
-from matteworks_inference.batching import BatchQueue
+from matteworks_inference.queueing.contract import BatchLimits, DeviceLost
+from matteworks_inference.queueing.queue import BatchQueue
 
 LIMITS = BatchLimits(
     max_queued_items=100, max_batch_items=4, max_batch_cost=1000, max_queue_delay_s=0, max_wait_s=30

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from matteworks_inference.blending import (
+from matteworks_inference.tasks.segmentation.ensemble import (
     GENERAL,
     PORTRAIT,
     SMALL,

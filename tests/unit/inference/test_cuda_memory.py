@@ -8,7 +8,7 @@ import gc
 import numpy as np
 import pytest
 
-from matteworks_inference.cuda_memory import AnswerMemory, CudaError, PinnedMemory, open_cuda_runtime
+from matteworks_inference.engines.gpu.memory import AnswerMemory, CudaError, PinnedMemory, open_cuda_runtime
 
 TO_DEVICE, TO_HOST, NON_BLOCKING, ILLEGAL_ADDRESS = 1, 2, 1, 700
 

@@ -12,8 +12,8 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from matteworks_inference.eight_bit import ValueRanges, load_ranges, quantise
-from matteworks_inference.models.registry import load_registry
+from matteworks_inference.networks.eight_bit import ValueRanges, load_ranges, quantise
+from matteworks_inference.networks.registry import load_registry
 
 SIDE_PX = 16
 WITH_RANGES = [entry for entry in load_registry().entries if entry.ranges_file]

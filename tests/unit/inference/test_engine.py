@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from matteworks_inference.engine import NetworkKey, OnnxRuntimeEngine
-from matteworks_inference.graph import GraphError
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models.registry import ModelEntry, parse_registry
+from matteworks_inference.engines.onnx_cpu import NetworkKey, OnnxRuntimeEngine
+from matteworks_inference.networks.graph import GraphError
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import ModelEntry, parse_registry
 from tests.unit.inference.tiny_networks import SIDE_PX, red_channel_network, registry_table, tiny_registry
 
 KEY = NetworkKey("tiny", SIDE_PX, SIDE_PX)

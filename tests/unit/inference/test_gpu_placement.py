@@ -13,15 +13,15 @@ import onnx
 import onnxruntime
 import pytest
 
-from matteworks_inference.batch_terms import DeviceLost
-from matteworks_inference.cuda_memory import CudaError, PlainMemory
-from matteworks_inference.engine import Device, EngineUnavailable, NetworkKey, OnnxRuntimeEngine
-from matteworks_inference.engine_choice import open_engine
-from matteworks_inference.gpu_lanes import LANES, DeviceNetwork, Lanes
-from matteworks_inference.gpu_options import GpuOptions, cuda_options, providers_for
-from matteworks_inference.gpu_placement import GpuPlacement, open_gpu_engine
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models.registry import parse_registry
+from matteworks_inference.engines.choice import open_engine
+from matteworks_inference.engines.gpu.lanes import LANES, DeviceNetwork, Lanes
+from matteworks_inference.engines.gpu.memory import CudaError, PlainMemory
+from matteworks_inference.engines.gpu.options import GpuOptions, cuda_options, providers_for
+from matteworks_inference.engines.gpu.placement import GpuPlacement, open_gpu_engine
+from matteworks_inference.engines.onnx_cpu import Device, EngineUnavailable, NetworkKey, OnnxRuntimeEngine
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import parse_registry
+from matteworks_inference.queueing.contract import DeviceLost
 from matteworks_inference.settings import InferenceSettings
 from tests.unit.inference.tiny_networks import SIDE_PX, red_channel_network, registry_table, tiny_registry
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from matteworks_inference.graph import (
+from matteworks_inference.networks.graph import (
     MATTE,
     PIXELS,
     GraphError,

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from matteworks_inference.engine import (
+from matteworks_inference.engines.choice import Choice, ChoiceMemory, MeasuredEngines, open_engine
+from matteworks_inference.engines.fake import FakeEngine
+from matteworks_inference.engines.onnx_cpu import (
     EngineFacts,
     EngineUnavailable,
     NetworkKey,
     OnnxRuntimeEngine,
     PixelArray,
 )
-from matteworks_inference.engine_choice import Choice, ChoiceMemory, MeasuredEngines, open_engine
-from matteworks_inference.fake_engine import FakeEngine
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models.registry import ModelEntry
-from matteworks_inference.openvino_engine import OpenVinoEngine
+from matteworks_inference.engines.openvino import OpenVinoEngine
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import ModelEntry
 from matteworks_inference.settings import InferenceSettings
 from tests.unit.inference.tiny_networks import SIDE_PX, tiny_registry
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import matteworks_inference.preparation as preparation
+import matteworks_inference.networks.warmup as preparation
 from matteworks_common.settings import SettingsError
 from tests.unit.inference.tiny_networks import tiny_registry
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from matteworks_inference.models import __main__ as command_line
-from matteworks_inference.models.pull import PullFailed, SourceFailed, fetch_url, pull_weights
-from matteworks_inference.models.registry import ModelEntry, WrongWeights, parse_registry
+from matteworks_inference.networks import __main__ as command_line
+from matteworks_inference.networks.pull import PullFailed, SourceFailed, fetch_url, pull_weights
+from matteworks_inference.networks.registry import ModelEntry, WrongWeights, parse_registry
 from tests.unit.inference.tiny_networks import registry_table
 
 CONTENT = bytes(range(256)) * 40

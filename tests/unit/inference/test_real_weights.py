@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from matteworks_inference.engine import Engine, NetworkKey, OnnxRuntimeEngine, PixelArray
-from matteworks_inference.graph_store import GraphStore
-from matteworks_inference.models.registry import load_registry, weights_path
-from matteworks_inference.openvino_engine import OpenVinoEngine
+from matteworks_inference.engines.onnx_cpu import Engine, NetworkKey, OnnxRuntimeEngine, PixelArray
+from matteworks_inference.engines.openvino import OpenVinoEngine
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.registry import load_registry, weights_path
 
 ROOT = Path(__file__).parents[3]
 DIRECTORY = Path(os.environ.get("MATTEWORKS_INFERENCE_MODEL_DIRECTORY", ROOT / "models"))

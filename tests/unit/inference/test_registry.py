@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matteworks_inference.models.registry import (
+from matteworks_inference.networks.registry import (
     HttpsSource,
     NpmSource,
     PypiSource,

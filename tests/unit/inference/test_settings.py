@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matteworks_common.settings import SettingsError, load_settings
-from matteworks_inference.processor_count import usable_processor_count
+from matteworks_inference.engines.threads import usable_processor_count
 from matteworks_inference.settings import InferenceSettings
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from matteworks_inference.picture import Picture
-from matteworks_inference.subject_networks import SubjectNetworks
+from matteworks_inference.subject.networks import SubjectNetworks
 
 CHECKSUMS = {
     "efficientnet_lite0_imagenet.onnx": "abb764826531c81ec521d2f625ecc2050cafdd559d5f4edee35ab67f88504e85",
@@ -33,12 +33,12 @@ def noise(width_px: int, height_px: int) -> Picture:
 
 @pytest.mark.parametrize("name", sorted(CHECKSUMS))
 def test_the_bundled_weights_are_the_ones_described(name: str) -> None:
-    content = resources.files("matteworks_inference").joinpath("weights", name).read_bytes()
+    content = resources.files("matteworks_inference.subject").joinpath("weights", name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == CHECKSUMS[name]
 
 
 def test_their_origin_and_licence_travel_with_them() -> None:
-    text = resources.files("matteworks_inference").joinpath("weights", "ORIGIN.md").read_text("utf-8")
+    text = resources.files("matteworks_inference.subject").joinpath("weights", "ORIGIN.md").read_text("utf-8")
     assert "Apache License 2.0" in text
     assert all(name.split(".")[0] in text for name in CHECKSUMS)
 

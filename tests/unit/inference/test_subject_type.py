@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matteworks_inference.subject_type import (
+from matteworks_inference.subject.evidence import (
     Detection,
     SubjectGuess,
     classify,

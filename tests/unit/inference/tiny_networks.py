@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from matteworks_inference.models.registry import Registry, parse_registry
+from matteworks_inference.networks.registry import Registry, parse_registry
 
 SIDE_PX = 32
 

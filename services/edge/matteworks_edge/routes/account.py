@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from matteworks_edge.clients import AuthClient
 from matteworks_edge.exchange import exchange_of
-from matteworks_edge.incoming import authenticate
+from matteworks_edge.intake.incoming import authenticate
 from matteworks_edge.responses import account_document, json_response
+from matteworks_removal.clients import AuthClient
 
 
 @dataclass(frozen=True, slots=True)

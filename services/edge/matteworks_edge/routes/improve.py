@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from matteworks_edge.admission import Admission
-from matteworks_edge.clients import AuthClient
 from matteworks_edge.exchange import exchange_of
-from matteworks_edge.form import parse_improve
-from matteworks_edge.incoming import authenticate, read_form, start_deadline
+from matteworks_edge.fields.form import parse_improve
+from matteworks_edge.intake.admission import Admission
+from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_edge.responses import json_response
-from matteworks_edge.sources import PictureFetcher, load_picture
 from matteworks_edge.submissions import SubmissionBox
+from matteworks_removal.clients import AuthClient
+from matteworks_removal.sources import PictureFetcher, load_picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks_common.errors import MatteworksError
-from matteworks_edge.accept import preferred_picture, prefers_json
-from matteworks_edge.admission import Admission
-from matteworks_edge.clients import AuthClient
 from matteworks_edge.exchange import exchange_of
-from matteworks_edge.form import parse_removal
-from matteworks_edge.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.fields.form import parse_removal
+from matteworks_edge.fields.parameters import FORMATS
+from matteworks_edge.intake.accept import preferred_picture, prefers_json
+from matteworks_edge.intake.admission import Admission
+from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
 from matteworks_edge.metrics import EdgeMetrics
-from matteworks_edge.parameters import FORMATS
-from matteworks_edge.removal import Removal, RemovalService
 from matteworks_edge.responses import (
     CONTENT_TYPES,
     JSON_TYPE,
@@ -26,6 +24,8 @@ from matteworks_edge.responses import (
     removal_headers,
     removal_json,
 )
+from matteworks_removal.clients import AuthClient
+from matteworks_removal.service import Removal, RemovalService
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""The account and the key that a local stack starts with."""
+
+from __future__ import annotations
+
+import grpc
+
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks_deploy.local.state import StateDirectory
+
+ACCOUNT_ID = "development"
+# No benchmark uses up a billion credits.
+GRANTED_CREDITS_MILLI = 1_000_000_000_000
+PLAN = "development"
+
+_TIMEOUT_S = 10.0
+
+
+async def development_key(auth_target: str, admin_token: str, state: StateDirectory) -> str:
+    """A key of the development account that works: the kept one, or a new one that is then kept.
+
+    Raises grpc.aio.AioRpcError when auth does not answer.
+    """
+    async with grpc.aio.insecure_channel(auth_target) as channel:
+        kept = state.read_dev_key()
+        if kept and await _works(channel, kept):
+            return kept
+        admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
+        metadata = (("authorization", f"Bearer {admin_token}"),)
+        try:
+            await admin.CreateAccount(
+                auth_pb2.CreateAccountRequest(
+                    account_id=ACCOUNT_ID, display_name="Development on this machine", plan=PLAN
+                ),
+                timeout=_TIMEOUT_S,
+                metadata=metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                raise
+        await admin.GrantCredits(
+            auth_pb2.GrantCreditsRequest(
+                request_id=f"{ACCOUNT_ID}-first-grant",
+                account_id=ACCOUNT_ID,
+                balance=auth_pb2.BALANCE_SUBSCRIPTION,
+                credits_milli=GRANTED_CREDITS_MILLI,
+            ),
+            timeout=_TIMEOUT_S,
+            metadata=metadata,
+        )
+        created = await admin.CreateKey(
+            auth_pb2.CreateKeyRequest(account_id=ACCOUNT_ID, display_name="matteworks up"),
+            timeout=_TIMEOUT_S,
+            metadata=metadata,
+        )
+    state.write_dev_key(created.api_key)
+    return created.api_key
+
+
+async def _works(channel: grpc.aio.Channel, key: str) -> bool:
+    stub = auth_pb2_grpc.AuthServiceStub(channel)
+    try:
+        await stub.Authenticate(auth_pb2.AuthenticateRequest(api_key=key), timeout=_TIMEOUT_S)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            return False
+        raise
+    return True

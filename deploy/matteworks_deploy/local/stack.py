@@ -1,0 +1,205 @@
+"""A whole stack as one thing: started in parallel, ready when all of it is, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from matteworks_deploy.envoy.settings import Endpoint
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
+from matteworks_deploy.local.development import development_key
+from matteworks_deploy.local.options import StackOptions
+from matteworks_deploy.local.parts import choose_models, envoy_binary, require_extras, valkey_binary
+from matteworks_deploy.local.ports import LOOPBACK, is_free
+from matteworks_deploy.local.process import KeptProcess, ProcessSpec, WriteLine
+from matteworks_deploy.local.readiness import wait_for_http, wait_for_port, wait_for_serving
+from matteworks_deploy.local.services import (
+    ENVOY_ADMIN_SOCKET,
+    Addresses,
+    ServiceSpecs,
+    choose_addresses,
+    envoy_settings,
+)
+from matteworks_deploy.local.state import StackFacts, StateDirectory, write_private
+
+# The first start optimises each network's graph, which takes its time on a small machine.
+START_TIMEOUT_S = 180.0
+STOP_GRACE_S = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStack:
+    """A stack that answers. `start_s` is how long it took."""
+
+    base_url: str
+    internal_target: str
+    key: str
+    models: tuple[str, ...]
+    start_s: float
+
+
+@asynccontextmanager
+async def running_stack(
+    options: StackOptions, environment: Mapping[str, str], write_line: WriteLine
+) -> AsyncIterator[ReadyStack]:
+    """A stack that runs while the block does.
+
+    Raises CommandFailed, with exit code 2 when a part is missing or a port is taken, before anything was
+    started.
+    """
+    started_s = time.monotonic()
+    require_extras("local", "auth", "inference", "compositor", "edge")
+    wanted = ((options.host, options.port, "--port"), (LOOPBACK, options.internal_port, "--internal-port"))
+    for host, port, option in wanted:
+        if port and not is_free(host, port):
+            raise CommandFailed(
+                f"Port {port} is in use; stop what listens there, or choose another with {option} "
+                "(0 takes a free one).",
+                EXIT_USAGE,
+            )
+    models = choose_models(options.models_directory, options.models)
+    state = StateDirectory(options.state_directory)
+    state.prepare()
+    with state.locked():
+        stack = _Stack(options, models, state, environment, write_line)
+        try:
+            key = await stack.start()
+            yield ReadyStack(stack.base_url, stack.internal_target, key, models, time.monotonic() - started_s)
+        finally:
+            await stack.stop()
+            state.forget_facts()
+
+
+class _Stack:
+    def __init__(
+        self,
+        options: StackOptions,
+        models: tuple[str, ...],
+        state: StateDirectory,
+        environment: Mapping[str, str],
+        write_line: WriteLine,
+    ) -> None:
+        self._state = state
+        self._write_line = write_line
+        self._addresses: Addresses = choose_addresses(options)
+        self._specs = ServiceSpecs(options, models, self._addresses, state, environment)
+        self._kept: list[KeptProcess] = []
+        # Groups in the order in which they stop: who calls others before those who are called.
+        self._stop_order: list[list[KeptProcess]] = []
+        self._pids: dict[str, int] = {"launcher": os.getpid()}
+        host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104
+        self.internal_target = str(self._addresses.internal)
+        self.base_url = f"http://{host}:{self._addresses.public.port}"
+
+    async def start(self) -> str:
+        """Start everything and return the development key once everything answers."""
+        run_path = self._state.run_path
+        # The slowest first: the networks load while everything else starts.
+        inference = [self._launch(spec) for spec in self._specs.inference()]
+        valkey_config = run_path / "valkey.conf"
+        write_private(valkey_config, self._specs.valkey_config())
+        valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
+        compositor = [self._launch(spec) for spec in self._specs.compositor()]
+        edge = self._launch(self._specs.edge())
+        auth = self._launch(self._specs.auth())
+        config = await asyncio.to_thread(_envoy_json, self._addresses)
+        envoy_config = run_path / "envoy.json"
+        write_private(envoy_config, config)
+        envoy = self._launch(self._specs.envoy(envoy_binary(), envoy_config))
+        self._stop_order = [[edge], compositor, [*inference, auth], [envoy], [valkey]]
+
+        addresses = self._addresses
+        workers = [
+            *zip(inference, addresses.inference, strict=True),
+            *zip(compositor, addresses.compositor, strict=True),
+        ]
+        ready = [
+            self._when_ready(valkey, wait_for_port(addresses.valkey.host, addresses.valkey.port)),
+            *(self._when_ready(worker, wait_for_serving(str(target))) for worker, target in workers),
+            self._when_ready(edge, wait_for_http(f"http://{addresses.edge}/readyz")),
+            self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz")),
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for waiting in ready:
+                    group.create_task(waiting)
+                key = group.create_task(self._key_when_ready(auth, addresses.auth))
+        except* CommandFailed as failures:
+            raise next(failure for failure in failures.exceptions) from None
+        self._write_facts()
+        return key.result()
+
+    async def stop(self) -> None:
+        """Stop everything, callers before those they call. Cancelled, it kills. Leaves no process."""
+        try:
+            for group in self._stop_order or [self._kept]:
+                await asyncio.gather(*(kept.stop(STOP_GRACE_S) for kept in group))
+        except asyncio.CancelledError:
+            for kept in self._kept:
+                kept.kill()
+            await asyncio.gather(*(kept.stop(STOP_GRACE_S) for kept in self._kept))
+            raise
+
+    def _launch(self, spec: ProcessSpec) -> KeptProcess:
+        kept = KeptProcess(spec, self._write_line, self._on_started)
+        self._kept.append(kept)
+        kept.start()
+        return kept
+
+    def _on_started(self, name: str, pid: int) -> None:
+        is_restart = name in self._pids
+        self._pids[name] = pid
+        if is_restart:
+            self._write_facts()
+
+    def _write_facts(self) -> None:
+        self._state.write_facts(
+            StackFacts(
+                base_url=self.base_url,
+                internal_target=self.internal_target,
+                envoy_admin=str(self._state.run_path / ENVOY_ADMIN_SOCKET),
+                addresses=self._specs.addresses(),
+                pids=self._pids,
+            )
+        )
+
+    async def _when_ready(self, kept: KeptProcess, ready: Awaitable[None]) -> None:
+        waiting = asyncio.ensure_future(ready)
+        either: set[asyncio.Future[Any]] = {waiting, kept.failed}
+        try:
+            done, _ = await asyncio.wait(either, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if waiting in done:
+            waiting.result()
+            kept.mark_ready()
+            return
+        if kept.failed in done:
+            raise CommandFailed(kept.failed.result(), EXIT_USAGE)
+        raise CommandFailed(
+            f"{kept.spec.name} was not ready within {START_TIMEOUT_S:g} s; it said last:\n{kept.last_lines()}"
+        )
+
+    async def _key_when_ready(self, auth: KeptProcess, address: Endpoint) -> str:
+        target = str(address)
+        await self._when_ready(auth, wait_for_serving(target))
+        try:
+            return await development_key(target, self._state.secret("admin-token"), self._state)
+        except grpc.aio.AioRpcError as error:
+            raise CommandFailed(
+                f"The development account could not be made: {error.code().name}: {error.details()}"
+            ) from error
+
+
+def _envoy_json(addresses: Addresses) -> str:
+    # Imported here: a thousand generated types take a second, in which the services already load.
+    from matteworks_deploy.envoy.bootstrap import envoy_json
+
+    return envoy_json(envoy_settings(addresses))

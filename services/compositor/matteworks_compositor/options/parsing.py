@@ -1,0 +1,212 @@
+"""From the wire to checked options. Every number is checked here, once; unknown values are refused."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import TypeVar
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.errors import InvalidField, Reason
+from matteworks_compositor.geometry import Box, Size, round_half_up
+from matteworks_compositor.options.model import (
+    ZERO_LENGTH,
+    Channels,
+    Color,
+    CropMargins,
+    Length,
+    OutputFormat,
+    Region,
+    RenderOptions,
+    ShadowChoice,
+    ShadowType,
+    SubjectType,
+    Unit,
+)
+
+__all__ = ["parse_choice", "parse_options", "resolve_region"]
+
+MAX_MARGIN_PX = 500
+MAX_MARGIN_PERCENT = 50.0
+MIN_SCALE_PERCENT = 10.0
+
+Choice = TypeVar("Choice", bound=IntEnum)
+
+
+def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
+    """Check `message` and put it into our own words.
+
+    Raises InvalidField with the reason of the first field that is wrong. The background picture is
+    not part of it.
+    """
+    if message.max_pixel_count < 0:
+        raise InvalidField("max_pixel_count", "Use 0 for no limit of your own, or the number of pixels.")
+    has_position = message.HasField("position")
+    return RenderOptions(
+        max_pixel_count=message.max_pixel_count,
+        format=parse_choice(
+            "format", message.format, OutputFormat, OutputFormat.AUTO, reasons.ERROR_REASON_INVALID_FORMAT
+        ),
+        channels=parse_choice(
+            "channels", message.channels, Channels, Channels.RGBA, reasons.ERROR_REASON_INVALID_CHANNELS
+        ),
+        roi=_parse_region(message.roi) if message.HasField("roi") else None,
+        crop=_parse_margins(message.crop) if message.HasField("crop") else None,
+        scale_percent=_parse_scale(message) if message.HasField("scale_percent") else None,
+        is_position_original=has_position and message.position.WhichOneof("place") == "original",
+        position_percent=_parse_position(message.position) if has_position else None,
+        shadows=_parse_shadows(message),
+        semitransparency=message.semitransparency if message.HasField("semitransparency") else True,
+        bg_color=_parse_color(message.bg_color) if message.HasField("bg_color") else None,
+        despill=message.despill,
+    )
+
+
+def parse_choice(
+    field: str,
+    number: int,
+    kind: type[Choice],
+    default: Choice,
+    reason: Reason = reasons.ERROR_REASON_INVALID_ARGUMENT,
+) -> Choice:
+    """The value of `kind` with this number; 0 is `default`. Raises InvalidField for unknown numbers."""
+    if number == 0:
+        return default
+    try:
+        return kind(number)
+    except ValueError:
+        raise InvalidField(field, "This value is not known.", reason=reason) from None
+
+
+def resolve_region(region: Region, picture: Size) -> Box:
+    """The pixels of `picture` that `region` covers; percents are rounded to the nearest pixel.
+
+    Raises InvalidField: ROI_EXCEEDS_BOUNDS when it reaches outside, INVALID_ROI when corners are in
+    the wrong order, ROI_REGION_EMPTY when nothing is left.
+    """
+    left_px, right_px = (_edge(length, picture.width_px) for length in (region.left, region.right))
+    top_px, bottom_px = (_edge(length, picture.height_px) for length in (region.top, region.bottom))
+    if max(left_px, right_px) > picture.width_px or max(top_px, bottom_px) > picture.height_px:
+        raise InvalidField(
+            "roi",
+            f"Keep the region inside the picture of {picture.width_px} × {picture.height_px} pixels.",
+            reason=reasons.ERROR_REASON_ROI_EXCEEDS_BOUNDS,
+            metadata={"width_px": str(picture.width_px), "height_px": str(picture.height_px)},
+        )
+    if right_px < left_px or bottom_px < top_px:
+        raise _invalid_roi("Give the left and top edges before the right and bottom ones.")
+    if right_px == left_px or bottom_px == top_px:
+        raise InvalidField(
+            "roi",
+            "Give a region with at least one pixel in it.",
+            reason=reasons.ERROR_REASON_ROI_REGION_EMPTY,
+        )
+    return Box(left_px, top_px, right_px - left_px, bottom_px - top_px)
+
+
+def _edge(length: Length, side_px: int) -> int:
+    return round_half_up(length.in_pixels(side_px, 1.0))
+
+
+def _parse_region(message: compositor_pb2.Region) -> Region:
+    def parse(name: str, length: compositor_pb2.Length) -> Length:
+        parsed = _parse_length(length)
+        if parsed is None or (parsed.unit is Unit.PERCENT and parsed.value > 100):
+            raise _invalid_roi(f"Give {name} in pixels, or as a percentage from 0 to 100.")
+        return parsed
+
+    return Region(
+        left=parse("left", message.left),
+        top=parse("top", message.top),
+        right=parse("right", message.right),
+        bottom=parse("bottom", message.bottom),
+    )
+
+
+def _parse_margins(message: compositor_pb2.Crop) -> CropMargins:
+    def parse(name: str) -> Length:
+        if not message.HasField(name):  # type: ignore[arg-type]
+            return ZERO_LENGTH
+        parsed = _parse_length(getattr(message, name))
+        limit = MAX_MARGIN_PX if parsed and parsed.unit is Unit.PX else MAX_MARGIN_PERCENT
+        if parsed is None or parsed.value > limit:
+            raise InvalidField(
+                f"crop.{name}",
+                f"Give a margin from 0 to {MAX_MARGIN_PX} px or from 0 to {MAX_MARGIN_PERCENT:.0f} %.",
+                reason=reasons.ERROR_REASON_INVALID_CROP_MARGIN,
+            )
+        return parsed
+
+    return CropMargins(
+        top=parse("margin_top"),
+        right=parse("margin_right"),
+        bottom=parse("margin_bottom"),
+        left=parse("margin_left"),
+    )
+
+
+def _parse_length(message: compositor_pb2.Length) -> Length | None:
+    """None when there is no value, or one that is negative or not finite."""
+    unit = message.WhichOneof("value")
+    if unit == "px":
+        return Length(float(message.px), Unit.PX) if message.px >= 0 else None
+    if unit == "percent" and math.isfinite(message.percent) and message.percent >= 0:
+        return Length(message.percent, Unit.PERCENT)
+    return None
+
+
+def _parse_scale(message: compositor_pb2.RenderOptions) -> float:
+    if not MIN_SCALE_PERCENT <= message.scale_percent <= 100:
+        raise InvalidField(
+            "scale_percent", "Give a scale from 10 to 100 percent.", reason=reasons.ERROR_REASON_INVALID_SCALE
+        )
+    return message.scale_percent
+
+
+def _parse_position(message: compositor_pb2.Position) -> tuple[float, float] | None:
+    if message.WhichOneof("place") != "share":
+        return None
+    share = (message.share.horizontal_percent, message.share.vertical_percent)
+    if not all(0 <= percent <= 100 for percent in share):
+        raise InvalidField(
+            "position", "Give a position from 0 to 100 percent.", reason=reasons.ERROR_REASON_INVALID_POSITION
+        )
+    return share
+
+
+def _parse_shadows(message: compositor_pb2.RenderOptions) -> dict[SubjectType, ShadowChoice]:
+    shadows = {}
+    for shadow in message.shadows:
+        subject_type = parse_choice(
+            "shadows.subject_type", shadow.subject_type, SubjectType, SubjectType.UNSPECIFIED
+        )
+        kind = parse_choice(
+            "shadows.shadow_type",
+            shadow.shadow_type,
+            ShadowType,
+            ShadowType.NONE,
+            reasons.ERROR_REASON_INVALID_SHADOW_TYPE,
+        )
+        opacity = shadow.opacity_percent if shadow.HasField("opacity_percent") else None
+        if opacity is not None and not 0 <= opacity <= 100:
+            raise InvalidField(
+                "shadows.opacity_percent",
+                "Give an opacity from 0 to 100 percent.",
+                reason=reasons.ERROR_REASON_INVALID_SHADOW_OPACITY,
+            )
+        shadows[subject_type] = ShadowChoice(kind, opacity)
+    return shadows
+
+
+def _parse_color(message: compositor_pb2.Color) -> Color:
+    channels = (message.red, message.green, message.blue, message.alpha)
+    if not all(0 <= value <= 255 for value in channels):
+        raise InvalidField(
+            "bg_color", "Give channels from 0 to 255.", reason=reasons.ERROR_REASON_INVALID_BG_COLOR
+        )
+    return Color(*channels)
+
+
+def _invalid_roi(remedy: str) -> InvalidField:
+    return InvalidField("roi", remedy, reason=reasons.ERROR_REASON_INVALID_ROI)

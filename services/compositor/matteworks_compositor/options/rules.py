@@ -1,0 +1,107 @@
+"""Which file the result becomes and how large it may be: rules that are known before any pixel is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from matteworks_compositor.encoding import MAX_SIDE_PX
+from matteworks_compositor.geometry import (
+    NO_MARGINS,
+    Box,
+    CanvasPlan,
+    Margins,
+    Placement,
+    Size,
+    plan_canvas,
+    round_half_up,
+)
+from matteworks_compositor.options.model import Channels, Color, CropMargins, OutputFormat
+from matteworks_compositor.pipeline.job import Job
+
+__all__ = ["OutputLimits", "backdrop_color", "is_matte_only", "output_limits", "placement", "plan"]
+
+MAX_PNG_PIXELS: Final = 10_000_000
+MAX_OTHER_PIXELS: Final = 50_000_000
+WHITE: Final = Color(255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimits:
+    """The most that the result may measure."""
+
+    max_pixel_count: int
+    max_side_px: int
+
+
+def is_matte_only(job: Job) -> bool:
+    """Whether the result is the matte as a grey picture. A ZIP holds both anyway, so it never is."""
+    return job.options.channels is Channels.ALPHA and job.options.format is not OutputFormat.ZIP
+
+
+def backdrop_color(job: Job) -> Color | None:
+    """The colour behind the subject; None: the result stays transparent, or a picture lies behind.
+
+    JPEG has no transparency: what would be transparent in it is white, and a partly transparent
+    background colour is laid over white.
+    """
+    color = job.options.bg_color
+    if color is not None and color.alpha == 0:
+        color = None
+    if job.options.format is not OutputFormat.JPEG:
+        return color
+    return WHITE if color is None else _over_white(color)
+
+
+def output_limits(job: Job) -> OutputLimits:
+    """Limits of the caller and of the format. AUTO counts as PNG unless the result must be opaque."""
+    format_ = job.options.format
+    if format_ is OutputFormat.AUTO:
+        color = job.options.bg_color
+        is_opaque = job.background is not None or (color is not None and color.alpha == 255)
+        format_ = OutputFormat.JPEG if is_opaque and not is_matte_only(job) else OutputFormat.PNG
+    most = MAX_PNG_PIXELS if format_ is OutputFormat.PNG else MAX_OTHER_PIXELS
+    if job.options.max_pixel_count:
+        most = min(most, job.options.max_pixel_count)
+    side = {OutputFormat.PNG: "png", OutputFormat.WEBP: "webp"}.get(format_, "jpeg")
+    return OutputLimits(most, MAX_SIDE_PX[side])
+
+
+def placement(job: Job, subject: Box, px_scale: float) -> Placement:
+    """What was asked for, with margins in working pixels; `px_scale` working pixels a source pixel."""
+    crop = job.options.crop
+    return Placement(
+        margins=None if crop is None else _margins(crop, subject, px_scale),
+        scale_percent=job.options.scale_percent,
+        share_percent=job.options.share_percent,
+    )
+
+
+def plan(job: Job, working: Size, subject: Box, room: Margins = NO_MARGINS) -> CanvasPlan:
+    """The canvas for a subject at `subject` in a copy of `working` size, `room` free around it."""
+    limits = output_limits(job)
+    px_scale = working.width_px / job.picture.size.width_px
+    return plan_canvas(
+        working,
+        subject,
+        placement(job, subject, px_scale),
+        room=room,
+        max_pixel_count=limits.max_pixel_count,
+        max_side_px=limits.max_side_px,
+    )
+
+
+def _margins(crop: CropMargins, subject: Box, px_scale: float) -> Margins:
+    return Margins(
+        top_px=round_half_up(crop.top.in_pixels(subject.height_px, px_scale)),
+        right_px=round_half_up(crop.right.in_pixels(subject.width_px, px_scale)),
+        bottom_px=round_half_up(crop.bottom.in_pixels(subject.height_px, px_scale)),
+        left_px=round_half_up(crop.left.in_pixels(subject.width_px, px_scale)),
+    )
+
+
+def _over_white(color: Color) -> Color:
+    def mix(value: int) -> int:
+        return (value * color.alpha + 255 * (255 - color.alpha) + 127) // 255
+
+    return Color(mix(color.red), mix(color.green), mix(color.blue))

@@ -1,0 +1,29 @@
+"""segment: the inference service makes the matte. The only step that waits for another machine."""
+
+from __future__ import annotations
+
+from matteworks_compositor.geometry import Size
+from matteworks_compositor.options.model import SubjectType
+from matteworks_compositor.pipeline.job import Job, State, made
+from matteworks_compositor.segmenter import Segmenter
+
+
+async def apply(segmenter: Segmenter, job: Job, state: State) -> None:
+    """Reads `model_input`; sets `matte`, `model`, `subject_type`, `subject_confidence`,
+    `upstream_stages`. Skipped when the caller brought the matte.
+    """
+    if job.brought_matte is not None:
+        return
+    source: Size = job.picture.size if job.roi is None else job.roi.size
+    result = await segmenter.segment(
+        made(state.model_input),
+        source_size=source,
+        model=job.model,
+        quality=job.quality,
+        subject_type=job.declared_type,
+    )
+    state.matte, state.model = result.matte, result.model
+    state.upstream_stages = result.stages
+    state.subject_confidence = result.confidence
+    if state.subject_type is SubjectType.UNSPECIFIED:
+        state.subject_type = result.subject_type

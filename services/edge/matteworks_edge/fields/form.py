@@ -1,0 +1,230 @@
+"""Plain fields to one typed request; everything that is wrong is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.errors import InvalidField, InvalidPicture, MatteworksError
+from matteworks_edge.dialects.base import Dialect, Size
+from matteworks_edge.errors import InvalidRequest
+from matteworks_edge.fields.parameters import (
+    parse_bg_color,
+    parse_boolean,
+    parse_channels,
+    parse_crop_margin,
+    parse_format,
+    parse_position,
+    parse_roi,
+    parse_scale,
+    parse_subject_type,
+    parse_type_level,
+)
+from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opacities, parse_shadow_types
+from matteworks_edge.intake.body import RawForm
+from matteworks_outbound.urls import check_url
+from matteworks_removal.sources import PictureSource, RemotePicture, SentPicture, decode_base64
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRequest:
+    """One picture and what to make of it. `options` lacks the size limit and the background picture,
+    which are known only later.
+    """
+
+    source: PictureSource
+    background: PictureSource | None
+    size: Size
+    subject_type: image_pb2.SubjectType.ValueType
+    type_level: str
+    options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ImproveRequest:
+    """A picture that went wrong, with the caller's name and tag for it; both may be empty."""
+
+    source: PictureSource
+    filename: str
+    tag: str
+
+
+def parse_removal(form: RawForm, dialect: Dialect) -> RemovalRequest:
+    """The request that `form` makes in `dialect`. Raises InvalidRequest with every error found."""
+    fields = _Fields(form)
+    source = fields.collect(lambda: read_source(form))
+    background = fields.collect(lambda: _read_background(form))
+    size = fields.collect(lambda: _parse_size(form.texts.get("size", dialect.default_size), dialect))
+    options = compositor_pb2.RenderOptions(
+        format=fields.read("format", parse_format, dialect.default_format),
+        channels=fields.read("channels", parse_channels, compositor_pb2.CHANNELS_RGBA),
+        roi=fields.read("roi", parse_roi, None),
+        scale_percent=fields.read("scale", parse_scale, None),
+        position=fields.read("position", parse_position, None),
+        semitransparency=fields.boolean(
+            "semitransparency", True, reasons.ERROR_REASON_INVALID_SEMITRANSPARENCY
+        ),
+        bg_color=fields.read("bg_color", parse_bg_color, None),
+        shadows=_read_shadows(fields),
+    )
+    if dialect.takes_despill:
+        options.despill = fields.boolean("despill", False)
+    margin = fields.read("crop_margin", parse_crop_margin, compositor_pb2.Crop())
+    if fields.boolean("crop", False):
+        options.crop.CopyFrom(margin)
+    if options.channels == compositor_pb2.CHANNELS_ALPHA and (
+        options.format == compositor_pb2.OUTPUT_FORMAT_AUTO
+    ):
+        options.format = compositor_pb2.OUTPUT_FORMAT_PNG
+    if background is not None and options.HasField("bg_color"):
+        fields.errors.append(_multiple_backgrounds())
+    fields.raise_if_wrong()
+    if source is None or size is None:
+        raise AssertionError("an error was found, so it was raised above")
+    return RemovalRequest(
+        source=source,
+        background=background,
+        size=size,
+        subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
+        type_level=fields.read("type_level", parse_type_level, "1"),
+        options=options,
+    )
+
+
+def parse_improve(form: RawForm) -> ImproveRequest:
+    """The submission that `form` makes. Raises InvalidRequest with every error found."""
+    fields = _Fields(form)
+    source = fields.collect(lambda: read_source(form))
+    texts = {}
+    for name, limit in (("image_filename", 255), ("tag", 100)):
+        text = form.texts.get(name, "")
+        if len(text) > limit or any(character < " " or character == "\x7f" for character in text):
+            fields.errors.append(
+                InvalidField(name, f"Give at most {limit} characters, without control characters.")
+            )
+        texts[name] = text
+    fields.raise_if_wrong()
+    if source is None:
+        raise AssertionError("an error was found, so it was raised above")
+    return ImproveRequest(source, texts["image_filename"], texts["tag"])
+
+
+def read_source(form: RawForm) -> PictureSource:
+    """The one picture of the form. Raises MISSING_SOURCE, MULTIPLE_SOURCES, INVALID_IMAGE_URL,
+    FILE_TOO_LARGE, FAILED_TO_READ_IMAGE.
+    """
+    sent = form.files.get("image_file")
+    encoded = form.texts.get("image_file_b64") or form.texts.get("image_base64")
+    url = form.texts.get("image_url")
+    given_count = sum(value is not None for value in (sent, encoded, url))
+    if given_count == 0:
+        raise InvalidPicture(
+            reasons.ERROR_REASON_MISSING_SOURCE,
+            "Send the picture in image_file, image_file_b64 or image_url.",
+            field="image_file",
+        )
+    if given_count > 1:
+        raise InvalidPicture(
+            reasons.ERROR_REASON_MULTIPLE_SOURCES,
+            "Send the picture in one of image_file, image_file_b64 and image_url.",
+            field="image_file",
+        )
+    if sent is not None:
+        return SentPicture("image_file", sent)
+    if encoded is not None:
+        return SentPicture("image_file_b64", decode_base64(encoded))
+    return RemotePicture(
+        "image_url", check_url(url or "", "image_url", reasons.ERROR_REASON_INVALID_IMAGE_URL)
+    )
+
+
+def _read_background(form: RawForm) -> PictureSource | None:
+    sent = form.files.get("bg_image_file")
+    url = form.texts.get("bg_image_url")
+    if sent is not None and url is not None:
+        raise _multiple_backgrounds()
+    if sent is not None:
+        return SentPicture("bg_image_file", sent)
+    if url is not None:
+        return RemotePicture(
+            "bg_image_url", check_url(url, "bg_image_url", reasons.ERROR_REASON_INVALID_BG_IMAGE_URL)
+        )
+    return None
+
+
+def _multiple_backgrounds() -> InvalidPicture:
+    return InvalidPicture(
+        reasons.ERROR_REASON_MULTIPLE_BG_SOURCES,
+        "Give one of bg_color, bg_image_url and bg_image_file.",
+        field="bg_image_file",
+    )
+
+
+def _parse_size(text: str, dialect: Dialect) -> Size:
+    size = dialect.sizes.get(text.strip().lower())
+    if size is None:
+        raise InvalidField(
+            "size", f"Give one of {', '.join(dialect.sizes)}.", reason=reasons.ERROR_REASON_INVALID_SIZE
+        )
+    return size
+
+
+def _read_shadows(fields: _Fields) -> list[compositor_pb2.Shadow]:
+    types = fields.collect(lambda: parse_shadow_types(fields.by_key("shadow_type")))
+    opacities = fields.collect(lambda: parse_shadow_opacities(fields.by_key("shadow_opacity")))
+    return combine_shadows(types or {}, opacities or {}, is_old_switch_on=fields.boolean("add_shadow", False))
+
+
+class _Fields:
+    """Reads fields and keeps the errors, so that one answer names them all."""
+
+    def __init__(self, form: RawForm) -> None:
+        self._texts = form.texts
+        self.errors: list[MatteworksError] = []
+
+    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        """The value of a field, or `default` when it is absent or wrong."""
+        text = self._texts.get(name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except InvalidField as error:
+            self.errors.append(error)
+            return default
+
+    def boolean(
+        self,
+        name: str,
+        default: bool,
+        reason: reasons.ErrorReason.ValueType = reasons.ERROR_REASON_INVALID_ARGUMENT,
+    ) -> bool:
+        """As `read`, for true and false."""
+        return self.read(name, lambda text: parse_boolean(name, text, reason), default)
+
+    def by_key(self, name: str) -> dict[str, str]:
+        """`name=value` under the empty key, `name[key]=value` under its key."""
+        found = {"": self._texts[name]} if name in self._texts else {}
+        for field_name, text in self._texts.items():
+            if field_name.startswith(f"{name}[") and field_name.endswith("]"):
+                # An empty key would pass for the value of all; a blank cannot be a type either way.
+                found[field_name[len(name) + 1 : -1] or " "] = text
+        return found
+
+    def collect(self, read: Callable[[], T]) -> T | None:
+        """What `read` returns; None, and the error kept, when it raises one."""
+        try:
+            return read()
+        except MatteworksError as error:
+            self.errors.append(error)
+            return None
+
+    def raise_if_wrong(self) -> None:
+        if self.errors:
+            raise InvalidRequest(self.errors)

@@ -1,0 +1,224 @@
+"""The grammar of structured values: text as callers write it to typed values, or the parameter's error.
+
+Every function takes text that is not empty, is total over strings, and raises InvalidField with the
+reason of its own parameter. Digits are ASCII digits; signs, exponents and words like NaN are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.errors import InvalidField, Reason
+from matteworks_edge.fields.colors import parse_color
+
+_LENGTH = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?(px|%)?")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?")
+_SEPARATOR = re.compile(r"[ \t,]+")
+
+MAX_MARGIN_PERCENT: Final = 50
+MAX_MARGIN_PX: Final = 500
+
+FORMATS: Final = {
+    "auto": compositor_pb2.OUTPUT_FORMAT_AUTO,
+    "png": compositor_pb2.OUTPUT_FORMAT_PNG,
+    "jpg": compositor_pb2.OUTPUT_FORMAT_JPEG,
+    "jpeg": compositor_pb2.OUTPUT_FORMAT_JPEG,
+    "webp": compositor_pb2.OUTPUT_FORMAT_WEBP,
+    "zip": compositor_pb2.OUTPUT_FORMAT_ZIP,
+}
+CHANNELS: Final = {"rgba": compositor_pb2.CHANNELS_RGBA, "alpha": compositor_pb2.CHANNELS_ALPHA}
+# The parameter says graphic, the detected class is called graphics; both are accepted.
+SUBJECT_TYPES: Final = {
+    "auto": image_pb2.SUBJECT_TYPE_UNSPECIFIED,
+    "person": image_pb2.SUBJECT_TYPE_PERSON,
+    "product": image_pb2.SUBJECT_TYPE_PRODUCT,
+    "car": image_pb2.SUBJECT_TYPE_CAR,
+    "animal": image_pb2.SUBJECT_TYPE_ANIMAL,
+    "graphic": image_pb2.SUBJECT_TYPE_GRAPHICS,
+    "graphics": image_pb2.SUBJECT_TYPE_GRAPHICS,
+    "transportation": image_pb2.SUBJECT_TYPE_TRANSPORTATION,
+    "other": image_pb2.SUBJECT_TYPE_OTHER,
+    "car_interior": image_pb2.SUBJECT_TYPE_CAR_INTERIOR,
+    "car_part": image_pb2.SUBJECT_TYPE_CAR_PART,
+}
+TYPE_LEVELS: Final = ("none", "1", "2", "latest")
+_BOOLEANS: Final = {
+    "true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False,
+}  # fmt: skip
+
+
+def parse_boolean(field: str, text: str, reason: Reason = reasons.ERROR_REASON_INVALID_ARGUMENT) -> bool:
+    """true/false, 1/0, yes/no, on/off, in any letter case."""
+    value = _BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise InvalidField(field, f"Give true or false for {field}.", reason=reason)
+    return value
+
+
+def parse_format(text: str) -> compositor_pb2.OutputFormat.ValueType:
+    """A file type of the result."""
+    value = FORMATS.get(text.strip().lower())
+    if value is None:
+        raise InvalidField(
+            "format", "Give auto, png, jpg, webp or zip.", reason=reasons.ERROR_REASON_INVALID_FORMAT
+        )
+    return value
+
+
+def parse_channels(text: str) -> compositor_pb2.Channels.ValueType:
+    """What the result holds."""
+    value = CHANNELS.get(text.strip().lower())
+    if value is None:
+        raise InvalidField("channels", "Give rgba or alpha.", reason=reasons.ERROR_REASON_INVALID_CHANNELS)
+    return value
+
+
+def parse_subject_type(text: str) -> image_pb2.SubjectType.ValueType:
+    """What the caller says the picture shows; an unknown word counts as auto, as clients expect."""
+    return SUBJECT_TYPES.get(text.strip().lower(), image_pb2.SUBJECT_TYPE_UNSPECIFIED)
+
+
+def parse_type_level(text: str) -> str:
+    """How finely the type is told: none, 1, 2 or latest; an unknown word counts as 1."""
+    value = text.strip().lower()
+    return value if value in TYPE_LEVELS else "1"
+
+
+def parse_roi(text: str) -> compositor_pb2.Region | None:
+    """`x1 y1 x2 y2` in px or %; None when it is the whole picture. Bounds are checked by `check_roi`."""
+    remedy = "Give four values x1 y1 x2 y2, each in px or in % from 0 to 100."
+    parts = _split(text)
+    lengths = [_length(part) for part in parts]
+    if len(lengths) != 4:
+        raise InvalidField("roi", remedy, reason=reasons.ERROR_REASON_INVALID_ROI)
+    left, top, right, bottom = lengths
+    if left is None or top is None or right is None or bottom is None:
+        raise InvalidField("roi", remedy, reason=reasons.ERROR_REASON_INVALID_ROI)
+    if _is_zero(left) and _is_zero(top) and right.percent == 100 and bottom.percent == 100:
+        return None
+    return compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom)
+
+
+def check_roi(region: compositor_pb2.Region, width_px: int, height_px: int) -> None:
+    """Hold a region against its picture. Raises InvalidField: ROI_EXCEEDS_BOUNDS, INVALID_ROI,
+    ROI_REGION_EMPTY.
+    """
+    spans = (
+        (_resolve(region.left, width_px), _resolve(region.right, width_px), width_px),
+        (_resolve(region.top, height_px), _resolve(region.bottom, height_px), height_px),
+    )
+    for near_px, far_px, limit_px in spans:
+        if near_px > limit_px or far_px > limit_px:
+            raise InvalidField(
+                "roi",
+                "Keep the region inside the picture.",
+                reason=reasons.ERROR_REASON_ROI_EXCEEDS_BOUNDS,
+                metadata={"width_px": str(width_px), "height_px": str(height_px)},
+            )
+    for near_px, far_px, _ in spans:
+        if near_px > far_px:
+            raise InvalidField(
+                "roi",
+                "Give the top left corner first, then the bottom right corner.",
+                reason=reasons.ERROR_REASON_INVALID_ROI,
+            )
+    if any(round(near_px) >= round(far_px) for near_px, far_px, _ in spans):
+        raise InvalidField(
+            "roi", "Give a region of at least one pixel.", reason=reasons.ERROR_REASON_ROI_REGION_EMPTY
+        )
+
+
+def parse_crop_margin(text: str) -> compositor_pb2.Crop:
+    """One value for all sides, two for top/bottom and left/right, four for top, right, bottom, left."""
+    lengths = [_length(part) for part in _split(text)]
+    margins = [length for length in lengths if length is not None and _is_margin(length)]
+    if len(lengths) not in (1, 2, 4) or len(margins) != len(lengths):
+        raise InvalidField(
+            "crop_margin",
+            "Give 1, 2 or 4 values, each at most 50% or 500px.",
+            reason=reasons.ERROR_REASON_INVALID_CROP_MARGIN,
+        )
+    top, right, bottom, left = (margins * (4 // len(margins)))[:4]
+    return compositor_pb2.Crop(margin_top=top, margin_right=right, margin_bottom=bottom, margin_left=left)
+
+
+def parse_scale(text: str) -> float | None:
+    """Percent from 10 to 100; None for `original`."""
+    value = text.strip().lower()
+    if value == "original":
+        return None
+    percent = _percent(value)
+    if percent is None or not 10 <= percent <= 100:
+        raise InvalidField(
+            "scale", "Give original, or 10% to 100%.", reason=reasons.ERROR_REASON_INVALID_SCALE
+        )
+    return percent
+
+
+def parse_position(text: str) -> compositor_pb2.Position:
+    """`original`, `center`, or one or two percentages: horizontal, vertical."""
+    value = text.strip().lower()
+    if value == "original":
+        return compositor_pb2.Position(original=compositor_pb2.Position.Original())
+    if value in ("center", "centre"):
+        value = "50%"
+    percents = [_percent(part) for part in _split(value)]
+    shares = [percent for percent in percents if percent is not None and percent <= 100]
+    if len(percents) not in (1, 2) or len(shares) != len(percents):
+        raise InvalidField(
+            "position",
+            "Give original, center, or one or two values from 0% to 100%.",
+            reason=reasons.ERROR_REASON_INVALID_POSITION,
+        )
+    share = compositor_pb2.Position.FreeRoomShare(horizontal_percent=shares[0], vertical_percent=shares[-1])
+    return compositor_pb2.Position(share=share)
+
+
+def parse_bg_color(text: str) -> compositor_pb2.Color | None:
+    """A colour; None when it is fully transparent, which is the same as no background."""
+    color = parse_color(text)
+    if color is None:
+        raise InvalidField(
+            "bg_color",
+            "Give 3, 4, 6 or 8 hexadecimal digits or a CSS colour name.",
+            reason=reasons.ERROR_REASON_INVALID_BG_COLOR,
+        )
+    return color if color.alpha else None
+
+
+def _split(text: str) -> list[str]:
+    return _SEPARATOR.split(text.strip(" \t,").lower())
+
+
+def _length(text: str) -> compositor_pb2.Length | None:
+    """A length; without a unit it is in pixels. None when it does not parse or is above 100 %."""
+    match = _LENGTH.fullmatch(text)
+    if match is None:
+        return None
+    if match[3] == "%":
+        percent = float(text[:-1])
+        return compositor_pb2.Length(percent=percent) if percent <= 100 else None
+    return None if match[2] else compositor_pb2.Length(px=int(match[1]))
+
+
+def _percent(text: str) -> float | None:
+    match = _PERCENT.fullmatch(text)
+    return float(match[1]) if match else None
+
+
+def _is_zero(length: compositor_pb2.Length) -> bool:
+    return length.px == 0 and length.percent == 0
+
+
+def _is_margin(length: compositor_pb2.Length) -> bool:
+    return length.px <= MAX_MARGIN_PX and length.percent <= MAX_MARGIN_PERCENT
+
+
+def _resolve(length: compositor_pb2.Length, extent_px: int) -> float:
+    if length.WhichOneof("value") == "percent":
+        return length.percent * extent_px / 100
+    return float(length.px)

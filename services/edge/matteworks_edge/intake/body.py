@@ -1,0 +1,213 @@
+"""A request body to plain fields, whatever its encoding: multipart, urlencoded or JSON.
+
+Names are the callers' own. Empty values and empty files count as absent. Unknown names are no
+error. Of a name that comes twice the last value that is not empty counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
+
+from matteworks_edge.errors import malformed_body
+from matteworks_edge.intake.multipart import MultipartReader, PartLimits
+from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size
+
+MAX_FIELDS: Final = 100
+MAX_TEXT_BYTES: Final = 8192
+# Base64 takes four bytes for three; line breaks and a data: prefix come on top.
+MAX_BASE64_BYTES: Final = MAX_FILE_BYTES // 3 * 4 + 1024 * 1024
+# Two pictures and their form; urlencoded base64 may escape every third character.
+MAX_BODY_BYTES: Final = 2 * MAX_FILE_BYTES + 8 * 1024 * 1024
+# Stands for a text that was longer than MAX_TEXT_BYTES, or not a text: no parameter accepts it.
+UNUSABLE: Final = "\0"
+_IN_LOOP_BYTES: Final = 256 * 1024
+_MAX_JSON_NESTING: Final = 200
+_MAX_JSON_VALUES: Final = 50_000
+# Undone for a whole text at once: one by one, the escapes of a large picture take many seconds.
+_BASE64_ESCAPES: Final = (
+    # A plus sign itself would pass for a blank afterwards; the URL-safe alphabet has this one for it.
+    (b"%2B", b"-"),
+    (b"%2b", b"-"),
+    (b"%2F", b"/"),
+    (b"%2f", b"/"),
+    (b"%3D", b"="),
+    (b"%3d", b"="),
+    (b"%0D", b"\r"),
+    (b"%0d", b"\r"),
+    (b"%0A", b"\n"),
+    (b"%0a", b"\n"),
+)
+_MAX_ESCAPES: Final = 10_000
+
+FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file"})
+BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64"})
+
+
+@dataclass
+class RawForm:
+    """What the caller sent: texts by name, files by name; nothing empty."""
+
+    # Base64 pictures are texts: neither is printed.
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def put_text(self, name: str, value: str) -> None:
+        """Keep a text, unless it is empty; one that is too long becomes UNUSABLE."""
+        if not value.strip():
+            return
+        limit = MAX_BASE64_BYTES if name in BASE64_FIELDS else MAX_TEXT_BYTES
+        if name in BASE64_FIELDS and len(value) > limit:
+            check_file_size(len(value) // 4 * 3)
+        self.texts[name] = value if len(value) <= limit else UNUSABLE
+
+
+async def read_body(
+    headers: Headers, chunks: AsyncIterator[bytes], account_for: Callable[[int], None]
+) -> RawForm:
+    """Read and take apart a request body.
+
+    `account_for` is called with the number of bytes before they are kept, and may refuse them.
+    Raises InvalidField (MALFORMED_BODY) and InvalidPicture (FILE_TOO_LARGE).
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise malformed_body("Send the body without Content-Encoding; compressed bodies are not read.")
+    _check_declared_length(headers)
+    kind, options = parse_options_header(headers.get("content-type", ""))
+    if kind == b"multipart/form-data":
+        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for)
+    body = await _read_whole(chunks, account_for)
+    if not body:
+        return RawForm()
+    if kind == b"application/x-www-form-urlencoded":
+        read = _read_urlencoded
+    elif kind == b"application/json":
+        read = _read_json
+    else:
+        raise malformed_body(
+            "Send multipart/form-data, application/x-www-form-urlencoded or application/json."
+        )
+    return await asyncio.to_thread(read, body) if len(body) > _IN_LOOP_BYTES else read(body)
+
+
+def _check_declared_length(headers: Headers) -> None:
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdecimal()):
+        raise malformed_body("Content-Length is not a number.")
+    if len(text) > 15 or int(text) > MAX_BODY_BYTES:
+        check_file_size(MAX_BODY_BYTES)
+
+
+async def _read_whole(chunks: AsyncIterator[bytes], account_for: Callable[[int], None]) -> bytes:
+    kept: list[bytes] = []
+    size_bytes = 0
+    async for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > MAX_BODY_BYTES:
+            check_file_size(size_bytes)
+        account_for(len(chunk))
+        kept.append(chunk)
+    return b"".join(kept)
+
+
+async def _read_multipart(
+    boundary: bytes, chunks: AsyncIterator[bytes], account_for: Callable[[int], None]
+) -> RawForm:
+    if not boundary:
+        raise malformed_body("The multipart boundary is missing from Content-Type.")
+    try:
+        reader = MultipartReader(boundary, _limits_of, MAX_FIELDS, account_for)
+    except FormParserError as error:
+        raise malformed_body("The multipart boundary is too long.") from error
+    size_bytes = 0
+    async for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > MAX_BODY_BYTES:
+            check_file_size(size_bytes)
+        reader.feed(chunk)
+    form = RawForm()
+    if not size_bytes:
+        return form
+    for name, value in reader.finish():
+        if name in FILE_FIELDS:
+            if value:
+                form.files[name] = value
+        else:
+            is_cut = len(value) > MAX_TEXT_BYTES and name not in BASE64_FIELDS
+            form.put_text(name, UNUSABLE if is_cut else value.decode("utf-8", "replace"))
+    return form
+
+
+def _limits_of(name: str) -> PartLimits:
+    if name in FILE_FIELDS:
+        return PartLimits(MAX_FILE_BYTES, refuse=check_file_size)
+    if name in BASE64_FIELDS:
+        return PartLimits(MAX_BASE64_BYTES, refuse=check_file_size)
+    # One byte more than allowed is kept, so that put_text sees that it is too long.
+    return PartLimits(MAX_TEXT_BYTES + 1, refuse=None)
+
+
+def _read_urlencoded(body: bytes) -> RawForm:
+    if body.count(b"&") >= MAX_FIELDS:
+        raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
+    form = RawForm()
+    for pair in body.split(b"&"):
+        raw_name, _, raw_value = pair.partition(b"=")
+        if len(raw_name) > MAX_TEXT_BYTES:
+            continue
+        name = _unescape(raw_name)
+        if name in BASE64_FIELDS:
+            for escape, character in _BASE64_ESCAPES:
+                raw_value = raw_value.replace(escape, character)
+            is_usable = raw_value.count(b"%") <= _MAX_ESCAPES
+        else:
+            is_usable = len(raw_value) <= 3 * MAX_TEXT_BYTES
+        form.put_text(name, _unescape(raw_value) if is_usable else UNUSABLE)
+    return form
+
+
+def _unescape(raw: bytes) -> str:
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
+
+
+def _read_json(body: bytes) -> RawForm:
+    # Deep nesting costs stack; no parameter needs more than two levels. The braces may also stand
+    # inside a text, so the limit is generous.
+    if body.count(b"{") + body.count(b"[") > _MAX_JSON_NESTING:
+        raise malformed_body("The JSON document is nested too deeply.")
+    if body.count(b",") > _MAX_JSON_VALUES:
+        raise malformed_body("The JSON document has too many values.")
+    try:
+        # Numbers stay text: their grammar is the parameter's, not JSON's.
+        document = json.loads(body, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise malformed_body("The body is not valid JSON.") from error
+    if not isinstance(document, dict):
+        raise malformed_body("Send a JSON object.")
+    if len(document) > MAX_FIELDS:
+        raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
+    form = RawForm()
+    for name, value in document.items():
+        if isinstance(value, dict):
+            for key, inner in list(value.items())[:MAX_FIELDS]:
+                form.put_text(f"{name}[{key}]", _json_text(inner))
+        else:
+            form.put_text(name, _json_text(value))
+    return form
+
+
+def _json_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else UNUSABLE

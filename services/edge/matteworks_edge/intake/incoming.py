@@ -1,0 +1,90 @@
+"""From an open connection to a caller and a form: authenticated first, then read, bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks_common.context import CallContext, current_call
+from matteworks_edge.errors import CallerGone, request_timeout
+from matteworks_edge.exchange import exchange_of
+from matteworks_edge.intake.admission import Slot
+from matteworks_edge.intake.body import RawForm, read_body
+from matteworks_edge.intake.credentials import read_key
+from matteworks_edge.metrics import EdgeMetrics
+from matteworks_removal.clients import AuthClient
+
+T = TypeVar("T")
+
+
+async def authenticate(request: Request, auth: AuthClient) -> auth_pb2.AuthenticateResponse:
+    """Whose request it is. The body has not been touched. Raises Unauthenticated, Unavailable."""
+    exchange = exchange_of(request)
+    with exchange.stages.measure("authenticate"):
+        caller = await auth.authenticate(read_key(request.headers))
+    exchange.key_id = caller.key_id
+    return caller
+
+
+async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float) -> RawForm:
+    """The fields of the request, complete within `timeout_s`.
+
+    Raises InvalidField, InvalidPicture, LimitExceeded, CallerGone, and a REQUEST_TIMEOUT error.
+    """
+
+    def account_for(byte_count: int) -> None:
+        slot.take(byte_count)
+        metrics.received_bytes.inc(byte_count)
+
+    with exchange_of(request).stages.measure("receive"):
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await read_body(request.headers, _chunks(request), account_for)
+        except TimeoutError as error:
+            raise request_timeout() from error
+
+
+def start_deadline(request: Request, timeout_s: float) -> None:
+    """From now on everything that runs for the request shares `timeout_s`."""
+    current_call.set(CallContext(exchange_of(request).request_id, time.monotonic() + timeout_s))
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns; cancels it, and raises CallerGone, when the caller closes the connection.
+
+    The whole body must have been read.
+    """
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_disconnection(request.receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise CallerGone
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _disconnection(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        body: bytes = message.get("body", b"")
+        if body:
+            yield body
+        if not message.get("more_body", False):
+            return

@@ -1,0 +1,270 @@
+"""Networks on a CUDA device, by onnxruntime's CUDA or TensorRT provider.
+
+Batches are padded to powers of two, because every new shape is searched or compiled anew. Nothing here knows
+which device it is but by the name that it was given, so the same code runs on the CPU provider.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import structlog
+
+from matteworks_inference.engines.gpu.lanes import LANES, DeviceNetwork, Lanes, device_bytes
+from matteworks_inference.engines.gpu.memory import (
+    CudaError,
+    HostMemory,
+    PinnedMemory,
+    PlainMemory,
+    open_cuda_runtime,
+)
+from matteworks_inference.engines.gpu.options import GpuOptions, provider_name, providers_for
+from matteworks_inference.engines.onnx_cpu import (
+    Device,
+    EngineFacts,
+    EngineUnavailable,
+    NetworkKey,
+    OnnxRuntimeEngine,
+    PlacedNetwork,
+    session_options,
+)
+from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.half_precision import to_half_precision
+from matteworks_inference.networks.registry import ModelEntry
+from matteworks_inference.queueing.contract import DeviceLost
+from matteworks_inference.settings import InferenceSettings
+
+# An ordinary run, the run that is captured, and one replay.
+_CAPTURE_RUNS: Final = 3
+_PROOF_BYTES: Final = 1 << 20
+# The device computes; the host only launches.
+_HOST_THREADS: Final = 1
+log = structlog.get_logger()
+
+
+def open_gpu_engine(settings: InferenceSettings, graphs: GraphStore) -> OnnxRuntimeEngine:
+    """The engine for a `device` that is not the CPU; whether it comes up shows when a network is loaded."""
+    options = GpuOptions(precision=settings.gpu_precision, uses_cuda_graph=settings.cuda_graph)
+    return OnnxRuntimeEngine(
+        settings.device,
+        thread_count=1,
+        max_batch_items=settings.batch_items,
+        graphs=graphs,
+        placement=GpuPlacement(settings.device, graphs, options),
+    )
+
+
+class GpuPlacement:
+    """See `Placement`. `device` "cpu" runs the same code on the CPU provider, to be tried without a GPU.
+
+    `memory` replaces the one that belongs to the device.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        graphs: GraphStore,
+        options: GpuOptions,
+        memory: HostMemory | None = None,
+    ) -> None:
+        self._device: Device = device
+        self._graphs = graphs
+        self._options = options
+        self._memory = memory
+
+    def open(self, entry: ModelEntry, weights: Path, most_items: int) -> PlacedNetwork:
+        """Raises EngineUnavailable: the device, its provider or its libraries did not come up; GraphError."""
+        device = self.device_of(entry)
+        _load_libraries(device)
+        self._check(device, onnxruntime.get_available_providers(), "")
+        is_half = self._options.is_half(entry)
+        graph = self._graphs.finished(
+            entry,
+            weights,
+            device="gpu-half" if is_half else "gpu-single",
+            fixed_items=None,
+            build=_in_half_precision if is_half else _as_it_is,
+        )
+        # TensorRT compiles for one shape; the others take any.
+        rooms: Sequence[int | None] = [None]
+        if device == "tensorrt":
+            rooms = sorted({self.room_for(count + 1, most_items) for count in range(most_items)})
+        sessions = {
+            room: self._session(
+                device,
+                graph.path,
+                room,
+                providers_for(device, self._options, is_half, self._graphs.folder, graph.path.stem, room),
+            )
+            for room in rooms
+        }
+        if self._memory is None:
+            self._memory = self.prove(self._open_memory())
+        return DeviceNetwork(
+            f"onnxruntime/{device}/{'f16' if is_half else 'f32'}",
+            graph.was_stored,
+            sessions,
+            Lanes(_buffer_device(device), self._memory, most_items * _largest_area_px(entry)),
+            captures=self._options.uses_cuda_graph,
+        )
+
+    def facts_of(self, network: PlacedNetwork) -> EngineFacts:
+        cuda = getattr(onnxruntime, "cuda_version", "")
+        runtime = f"onnxruntime {onnxruntime.__version__}" + (f" for CUDA {cuda}" if cuda else "")
+        return EngineFacts(network.label, f"MATTEWORKS_INFERENCE_DEVICE={self._device}; {runtime}")
+
+    def room_for(self, item_count: int, most_items: int) -> int:
+        """The next power of two; the largest batch may be any number."""
+        return min(1 << (item_count - 1).bit_length(), most_items)
+
+    def warm(self, network: PlacedNetwork, entry: ModelEntry, rooms: Sequence[int]) -> None:
+        """Run every shape: its convolutions are searched then, and its graph captured where that is asked
+        for.
+
+        A captured graph has addresses in it, so every lane has its own. While one is captured no other thread
+        may touch the device, so all of it happens before the queue starts.
+        """
+        captures = self._options.uses_cuda_graph
+        try:
+            for width_px, height_px in sorted({*entry.input_sizes_px, *entry.fine_input_sizes_px}):
+                blank = np.zeros((height_px, width_px, 3), np.uint8)
+                for room in rooms:
+                    key = NetworkKey(entry.name, width_px, height_px)
+                    slots = [network.slot(key, room) for _ in range(LANES if captures else 1)]
+                    for slot in slots:
+                        slot.fill([blank] * room)
+                        for _ in range(_CAPTURE_RUNS if captures else 1):
+                            slot.run()
+                    for slot in slots:
+                        slot.release()
+        except Exception as error:
+            raise EngineUnavailable(
+                f"The first run of {entry.name} on {network.label} failed: {error}"
+            ) from error
+        if isinstance(network, DeviceNetwork):
+            network.end_of_warming()
+
+    def judge(self, error: Exception) -> Exception:
+        """After a failure a CUDA context may answer with rubbish for ever; only a new process helps.
+
+        What Python itself raised, a picture of a wrong size for instance, came from before the device.
+        """
+        if isinstance(error, (ValueError, TypeError, LookupError)):
+            return error
+        if self._device == "cpu" and not isinstance(error, CudaError):
+            return error
+        return DeviceLost(str(error))
+
+    def device_of(self, entry: ModelEntry) -> Device:
+        """TensorRT compiles a shape for minutes: a network with many input sizes runs by CUDA instead."""
+        many = len({*entry.input_sizes_px, *entry.fine_input_sizes_px}) > 1
+        return "cuda" if self._device == "tensorrt" and many else self._device
+
+    def _session(self, device: Device, graph: Path, room: int | None, providers: list[Any]) -> Any:
+        options = session_options(_HOST_THREADS)
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if room is not None:
+            options.add_free_dimension_override_by_name("items", room)
+        try:
+            # The runtime's own fallback would try again without the device.
+            session = onnxruntime.InferenceSession(
+                str(graph), options, providers=providers, enable_fallback=0
+            )
+        except Exception as error:
+            raise EngineUnavailable(_refusal(device, str(error))) from error
+        # The list of available providers names CUDA even when its libraries are missing; only the
+        # session tells the truth.
+        self._check(device, session.get_providers(), "the session came up without it")
+        # Even a provider that is there may have been given nothing to do.
+        if hasattr(session, "get_provider_graph_assignment_info"):
+            counts = Counter[str]()
+            for part in session.get_provider_graph_assignment_info():
+                counts[part.ep_name] += len(part.get_nodes())
+            log.info("network_placed", graph=graph.name, room=room, node_counts=dict(counts))
+            self._check(device, list(counts), "it took no part of the network")
+        return session
+
+    @staticmethod
+    def _check(device: Device, providers: Sequence[str], why: str) -> None:
+        if provider_name(device) not in providers:
+            raise EngineUnavailable(
+                _refusal(device, why or f"this onnxruntime has only {', '.join(providers)}")
+            )
+
+    def _open_memory(self) -> HostMemory:
+        if self._device == "cpu":
+            return PlainMemory()
+        try:
+            return PinnedMemory(open_cuda_runtime(getattr(onnxruntime, "cuda_version", "")))
+        except CudaError as error:
+            raise EngineUnavailable(_refusal(self._device, str(error))) from error
+
+    def prove(self, memory: HostMemory) -> HostMemory:
+        """`memory`, after bytes have been to the device and back. Raises EngineUnavailable."""
+        sent = memory.allocate(_PROOF_BYTES)
+        sent[:] = np.random.default_rng(0).integers(0, 256, _PROOF_BYTES, np.uint8)
+        received = memory.allocate(_PROOF_BYTES)
+        there = device_bytes(_buffer_device(self._device), _PROOF_BYTES)
+        try:
+            memory.copy_in(there.data_ptr(), sent)
+            memory.copy_out(received, there.data_ptr())
+        except CudaError as error:
+            raise EngineUnavailable(_refusal(self._device, str(error))) from error
+        if not np.array_equal(sent, received):
+            raise EngineUnavailable(_refusal(self._device, "bytes came back changed from the device"))
+        return memory
+
+
+def _as_it_is(finished: Path, target: Path, _fixed_items: int | None) -> None:
+    """TensorRT refuses what onnxruntime has fused, and CUDA's optimised graphs are not made to be stored."""
+    shutil.copyfile(finished, target)
+
+
+def _in_half_precision(finished: Path, target: Path, _fixed_items: int | None) -> None:
+    onnx.save(to_half_precision(onnx.load(finished)), target)
+
+
+def _largest_area_px(entry: ModelEntry) -> int:
+    sizes = (*entry.input_sizes_px, *entry.fine_input_sizes_px)
+    return max(width_px * height_px for width_px, height_px in sizes)
+
+
+def _buffer_device(device: Device) -> str:
+    return "cpu" if device == "cpu" else "cuda"
+
+
+def _load_libraries(device: Device) -> None:
+    """Load what was installed as Python packages, where the loader of shared libraries does not look."""
+    if device == "cpu":
+        return
+    # It tells what it misses on standard output; the session's own error says it better.
+    told = io.StringIO()
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(told):
+            onnxruntime.preload_dlls()
+    if device == "tensorrt":
+        with contextlib.suppress(ImportError):
+            import_module("tensorrt")
+    if told.getvalue():
+        log.info("cuda_libraries", told=told.getvalue())
+
+
+def _refusal(device: Device, why: str) -> str:
+    libraries = "the CUDA and cuDNN libraries"
+    if device == "tensorrt":
+        libraries += " and TensorRT's"
+    return (
+        f"MATTEWORKS_INFERENCE_DEVICE={device} was asked for, but onnxruntime did not bring {device} up: "
+        f"{why}. Install the extra inference-gpu (not beside inference), check the NVIDIA driver and "
+        f"{libraries}, or set MATTEWORKS_INFERENCE_DEVICE=cpu."
+    )
