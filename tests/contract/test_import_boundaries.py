@@ -27,7 +27,12 @@ ALLOWED = {
     "matteworks_auth": {"matteworks_common"},
     "matteworks_inference": {"matteworks_common", "matteworks_imaging"},
     "matteworks_compositor": {"matteworks_common", "matteworks_imaging"},
-    "matteworks_edge": {"matteworks_common", "matteworks_imaging", "matteworks_outbound", "matteworks_removal"},
+    "matteworks_edge": {
+        "matteworks_common",
+        "matteworks_imaging",
+        "matteworks_outbound",
+        "matteworks_removal",
+    },
     "matteworks_client": {"matteworks_common"},
     # The command pulls weights and lists models in its own process, without a server.
     "matteworks_deploy": {"matteworks_common", "matteworks_client", "matteworks_inference"},
