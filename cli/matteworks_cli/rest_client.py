@@ -97,6 +97,7 @@ def write_result(path: Path, image: bytes, is_overwriting: bool) -> None:
     try:
         if path.exists() and not is_overwriting:
             raise Refused(f"{path} exists; --overwrite replaces it")
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_bytes(image)
         unfinished.replace(path)
     except OSError as error:

@@ -133,3 +133,24 @@ async def test_the_asyncio_client_does_the_same(running_stack: RunningStack, dem
         account = await client.account(ACCOUNT_ID)
 
     assert (cutout.format, account.plan) == ("png", "development")
+
+
+def test_remove_cuts_a_folder_and_a_second_run_only_what_is_missing(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos" / "below"
+    photos.mkdir(parents=True)
+    with Image.open(demo_photo) as photo:
+        photo.resize((200, 200)).save(photos / "a.jpg")
+        photo.resize((220, 220)).save(photos.parent / "b.png")
+    out = tmp_path / "out"
+
+    first = matteworks(running_stack, "remove", "-r", str(photos.parent), "-o", str(out))
+    (out / "b.png").unlink()
+    second = matteworks(running_stack, "remove", "-r", str(photos.parent), "-o", str(out))
+
+    assert first.returncode == 0, first.stderr
+    assert opened(out / "below" / "a.png") == ("RGBA", (200, 200))
+    assert opened(out / "b.png") == ("RGBA", (220, 220))
+    assert second.returncode == 0, second.stderr
+    assert "1 done before" in second.stderr

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from matteworks_cli.photos import Order, Photo, order_photos
 from matteworks_cli.rest_client import Refused, RestClient, write_result
 from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTORY
@@ -23,7 +24,7 @@ _SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",
 
 
 def remove(
-    photos: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.", metavar="PHOTO...")],
+    photos: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="PHOTO...")],
     directory: Annotated[
         Path, typer.Option("-o", "--output", help="Directory of the results; made when missing.")
     ] = Path("cutouts"),
@@ -53,6 +54,13 @@ def remove(
     fields: Annotated[
         list[str] | None, typer.Option("--field", help="Any other API parameter, as NAME=VALUE.")
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Of folders, also what lies below them.")
+    ] = False,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Option("--pattern", help="Of folders, only such paths: '*.jpg', '2024/*'."),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Photos in flight.")] = 4,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     state: Annotated[
@@ -61,8 +69,9 @@ def remove(
 ) -> None:
     """Remove the background of photos.
 
-    Each result is DIRECTORY/NAME.FORMAT. An existing file is kept unless --overwrite is given. Exit code
-    1 when any photo failed; the others are written all the same.
+    Each result is DIRECTORY/NAME.FORMAT; what comes from a folder keeps its path below that folder.
+    An existing file is kept unless --overwrite is given, so a folder can be run again and only what is
+    missing is sent. Exit code 1 when any photo failed; the others are written all the same.
     """
     if output_format not in _SUFFIXES:
         raise CommandFailed(f"--format is one of {', '.join(_SUFFIXES)}.", EXIT_USAGE)
@@ -76,25 +85,30 @@ def remove(
         **_named(fields or []),
     }
     base_url, key = reach(base_url, key, state)
-    targets = _targets(photos, directory, _SUFFIXES[output_format], overwrite)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailed(f"{directory} cannot be made: {error.strerror}.", EXIT_USAGE) from error
+    order = order_photos(
+        photos,
+        directory,
+        _SUFFIXES[output_format],
+        patterns=patterns or (),
+        is_recursive=recursive,
+        is_overwriting=overwrite,
+    )
     with RestClient(base_url, key) as client:
 
-        def cut(photo: Path) -> Path:
-            target = targets[photo]
-            if isinstance(target, str):
-                raise Refused(target)
-            cutout = client.remove_background(photo, parameters, bg_image)
-            path = target.with_name(f"{target.name}.{cutout.suffix}")
+        def cut(photo: Photo) -> Path:
+            cutout = client.remove_background(photo.path, parameters, bg_image)
+            path = photo.target.with_name(f"{photo.target.name}.{cutout.suffix}")
             write_result(path, cutout.image, overwrite)
             return path
 
-        failures = _cut_all(list(targets), cut, jobs)
-    if failures:
-        raise CommandFailed(f"{failures} of {len(targets)} photos failed.", EXIT_FAILED)
+        failure_count = _cut_all(order, cut, jobs)
+    if failure_count:
+        photo_count = len(order.wanted) + len(order.refused)
+        raise CommandFailed(f"{failure_count} of {photo_count} photos failed.", EXIT_FAILED)
 
 
 def reach(base_url: str, key: str, state_path: Path) -> tuple[str, str]:
@@ -107,50 +121,40 @@ def reach(base_url: str, key: str, state_path: Path) -> tuple[str, str]:
     return base_url or (facts.base_url if facts else f"http://127.0.0.1:{DEFAULT_PORT}"), key
 
 
-def _targets(
-    photos: list[Path], directory: Path, suffixes: tuple[str, ...], overwrite: bool
-) -> dict[Path, Path | str]:
-    """For each photo the path of its result without the suffix, or why there will be none."""
-    targets: dict[Path, Path | str] = {}
-    taken: dict[Path, Path] = {}
-    for photo in dict.fromkeys(photos):
-        target = directory / photo.stem
-        existing = [path for suffix in suffixes if (path := Path(f"{target}.{suffix}")).exists()]
-        if target in taken:
-            targets[photo] = f"its result would have the same name as that of {taken[target]}"
-        elif any(photo.exists() and path.samefile(photo) for path in existing):
-            targets[photo] = "its result would replace the photo itself; choose another directory with -o"
-        elif existing and not overwrite:
-            targets[photo] = f"{existing[0]} exists; --overwrite replaces it"
-        else:
-            targets[photo] = target
-            taken[target] = photo
-    return targets
-
-
-def _cut_all(photos: list[Path], cut: Callable[[Path], Path], jobs: int) -> int:
+def _cut_all(order: Order, cut: Callable[[Photo], Path], jobs: int) -> int:
     """Cut every photo, say what became of each, and return how many failed."""
-    failure_count = 0
     console = Console(stderr=True)
+    failure_count = 0
+
+    def tell_failure(path: Path, reason: object) -> None:
+        nonlocal failure_count
+        failure_count += 1
+        console.print(f"{path}: {reason}", style="red", markup=False, highlight=False)
+
+    for path, reason in order.refused:
+        tell_failure(path, reason)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=len(photos) < 2 or not sys.stderr.isatty(),
+        disable=len(order.wanted) < 2 or not sys.stderr.isatty(),
     )
     with progress, ThreadPoolExecutor(max_workers=jobs) as pool:
-        task = progress.add_task("removing backgrounds", total=len(photos))
-        pending = {pool.submit(cut, photo): photo for photo in photos}
+        task = progress.add_task("removing backgrounds", total=len(order.wanted))
+        pending = {pool.submit(cut, photo): photo for photo in order.wanted}
         for future in as_completed(pending):
             photo = pending[future]
             try:
-                console.print(f"{photo} -> {os.fspath(future.result())}", markup=False, highlight=False)
+                console.print(f"{photo.path} -> {os.fspath(future.result())}", markup=False, highlight=False)
             except Refused as refused:
-                failure_count += 1
-                console.print(f"{photo}: {refused}", style="red", markup=False, highlight=False)
+                tell_failure(photo.path, refused)
             progress.advance(task)
+    if order.done:
+        console.print(f"{len(order.done)} done before, left as they are; --overwrite does them again.")
+    if not (order.wanted or order.done or order.refused):
+        console.print("No picture found; --recursive also looks below the folder.")
     return failure_count
 
 

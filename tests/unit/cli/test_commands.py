@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from matteworks_cli.commands.app import app
-from matteworks_cli.commands.remove import _targets
 from matteworks_cli.log_stream import LogStream
 from matteworks_deploy.failures import CommandFailed
 from matteworks_deploy.local import parts
@@ -119,32 +118,6 @@ def test_every_command_explains_itself(command: str) -> None:
 
     assert code == 0
     assert "Usage" in output
-
-
-def test_two_photos_of_the_same_name_do_not_share_a_result(tmp_path: Path) -> None:
-    first, second = tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.png"
-
-    targets = _targets([first, second], tmp_path, ("png",), overwrite=False)
-
-    assert targets[first] == tmp_path / "x"
-    assert "same name" in str(targets[second])
-
-
-def test_a_photo_is_never_replaced_by_its_own_result(tmp_path: Path) -> None:
-    photo = tmp_path / "x.png"
-    photo.touch()
-
-    targets = _targets([photo], tmp_path, ("png",), overwrite=True)
-
-    assert "replace the photo itself" in str(targets[photo])
-
-
-def test_an_existing_result_is_found_before_anything_is_spent(tmp_path: Path) -> None:
-    (tmp_path / "x.jpg").touch()
-
-    targets = _targets([Path("x.png")], tmp_path, ("png", "jpg"), overwrite=False)
-
-    assert "--overwrite" in str(targets[Path("x.png")])
 
 
 class ClosedStream:
