@@ -1,4 +1,4 @@
-"""Edges at full resolution, on exact composites of drawn art; `docs/edges.md` has the same at 10 and 25 MP.
+"""Edges at full resolution, on exact composites of drawn art; `docs/quality.md` has the same at 10 and 25 MP.
 
 The pipeline's own steps run, with the true matte at 1024 px a side in place of a network's answer.
 """

@@ -58,7 +58,7 @@ class OpenVinoEngine:
     """See `Engine`. Networks with measured ranges run in 8 bits. What is left of them, and the others, runs
     in bfloat16 where the network bears it and the processor has it, else in float32.
 
-    docs/performance.md tells how far each network's mattes move in each precision.
+    docs/experiments/2026-11-eight-bits.md tells how far each network's mattes move in each precision.
     """
 
     def __init__(self, *, thread_count: int, max_batch_items: int, graphs: GraphStore) -> None:
