@@ -1,4 +1,4 @@
-"""One stream of lines with the name of who said it in front."""
+"""Log lines of several processes in one stream, each with the name of its process in front."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _NAME_WIDTH = 12
 
 
 class LogStream:
-    """Writes `name | line`. A reader that went away silences it and changes nothing else."""
+    """Writes `name | line`. When the reader has gone away it stops writing and raises nothing."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

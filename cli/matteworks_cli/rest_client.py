@@ -1,4 +1,4 @@
-"""The REST API as the command line uses it: one photo in, one file out, patience where it helps."""
+"""The REST API as the command line uses it: one photo in, one file out, with retries where they help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 
 _TIMEOUT_S = 180.0
-# Answers that cost nothing and pass with time.
+# Answers that cost nothing and may be different a moment later.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
 _MAX_ATTEMPTS = 4
 _LONGEST_PAUSE_S = 30.0
@@ -82,7 +82,7 @@ class RestClient:
             try:
                 response = self._http.post(path, data=fields, files=files, headers={"Accept": "*/*"})
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                # The connection says nothing about whether the photo was charged: no second attempt.
+                # Nobody knows whether the photo was charged, so there is no second attempt.
                 what = str(error) or type(error).__name__
                 raise Refused(f"{self._base_url} cannot be reached: {what}") from error
             if response.status_code not in _PASSING or attempt == _MAX_ATTEMPTS:

@@ -55,7 +55,7 @@ def create_key(
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Make a key and print it once."""
     request = auth_pb2.CreateKeyRequest(account_id=account, display_name=name, is_test=test)
     if days is not None:
         request.time_to_live.FromTimedelta(timedelta(days=days))
@@ -111,7 +111,7 @@ def rotate_key(
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
-    """Make a successor of a key and print it, this once."""
+    """Make a new key that replaces another one, and print it once."""
     request = auth_pb2.RotateKeyRequest(key_id=key_id)
     request.overlap.FromTimedelta(timedelta(hours=overlap_hours))
     with _administration(target, token, state) as (admin, metadata):

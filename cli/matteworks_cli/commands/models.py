@@ -20,7 +20,7 @@ from matteworks_deploy.local.parts import require_extras
 if TYPE_CHECKING:
     from matteworks_inference.networks.registry import ModelEntry
 
-# What needs only pip, when nothing better can be had.
+# Fetched with pip alone, for when npm is not installed.
 FALLBACK = "u2netp"
 
 
@@ -85,7 +85,7 @@ def pull_models(
 
 
 def _prepare(directory: Path) -> None:
-    """Do now what the first start would otherwise take its time for, and say which engine runs what."""
+    """Prepare networks now instead of at the first start, and say which engine runs which."""
     from matteworks_common.settings import SettingsError
     from matteworks_inference.engines.onnx_cpu import EngineUnavailable
     from matteworks_inference.networks.graph import GraphError

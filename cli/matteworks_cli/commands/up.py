@@ -109,7 +109,7 @@ async def _run(options: StackOptions, log: LogStream) -> None:
     is_ready = False
 
     def on_signal() -> None:
-        # While starting, and on the second signal, there is nothing worth waiting for.
+        # While starting, and on the second signal, stop without waiting.
         if is_ready and not stop.is_set():
             log.write("launcher", "stopping")
             stop.set()

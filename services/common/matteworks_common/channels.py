@@ -10,7 +10,8 @@ from matteworks_common.context import PROBE_KEY, REQUEST_ID_KEY, current_call
 from matteworks_common.errors import DeadlineExceeded, from_rpc_error
 from matteworks_common.telemetry import inject_trace
 
-# What a caller keeps of the remaining time, so that it, not its caller, reports which call was slow.
+# The called service gets this much less time than its caller has left, so that the caller can still say
+# which call was slow.
 DEADLINE_MARGIN_S = 0.05
 
 Request = TypeVar("Request")
@@ -18,8 +19,8 @@ Response = TypeVar("Response")
 
 
 def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
-    """Options of both ends of a channel. The reconnect back-off is capped at 1 s: the default of up
-    to 2 min would keep a restarted service unreachable.
+    """Options of both ends of a channel. A lost connection is tried again within 1 s: with the default,
+    up to 2 min, a restarted service would stay unreachable.
     """
     return [
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -44,7 +45,7 @@ async def call(
     """Call `method` within `timeout_s` and within what is left of the current call's deadline.
 
     Passes request id and trace on. Raises the MatteworksError that the other side raised;
-    DeadlineExceeded at once when the time left is not worth sending.
+    DeadlineExceeded at once when too little time is left.
     """
     context = current_call.get()
     remaining_s = context.remaining_s() if context else None

@@ -1,4 +1,4 @@
-"""What a call carries with it: its id and its deadline, visible to everything that runs for it."""
+"""The id and the deadline of the current call, for all code that runs on behalf of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 REQUEST_ID_KEY = "x-request-id"
-# Marks a call that only asks whether the service is there; it is answered as any other and logged at debug.
+# Marks a call that only asks whether the service is there; it gets the usual answer and is logged at debug.
 PROBE_KEY = "x-matteworks-probe"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

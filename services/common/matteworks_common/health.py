@@ -1,4 +1,4 @@
-"""Health that moves both ways: a poll of the dependencies decides, only changes are logged."""
+"""Health of a service: polls its dependencies and turns healthy or not. Only changes are logged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from grpc_health.v1 import health, health_pb2
 Check = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
-# One lost poll of a service with several workers says that a worker was lost, not the service. Turning
-# unhealthy for it would take everything that depends on this service down as well.
+# One lost poll of a service with several workers means that a worker was lost, not the service. If this
+# service turned unhealthy at once, everything that depends on it would go down with it.
 TOLERATED_FAILURES = 2
 
 

@@ -27,7 +27,7 @@ from matteworks_common.telemetry import RpcMetrics, extract_trace
 
 Proceed = Callable[[Any, Any], Awaitable[Any]]
 
-# Below this a call cannot reach its handler and be answered in time.
+# With less time left a call cannot be handled in time.
 SMALLEST_USEFUL_S = 0.005
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class UnaryInterceptor(grpc.aio.ServerInterceptor, ABC):
 
 
 class ContextInterceptor(UnaryInterceptor):
-    """Puts request id, deadline and the caller's trace where everything that runs for the call sees them."""
+    """Sets the request id, the deadline and the caller's trace for all code that runs for the call."""
 
     name = "context"
 
@@ -126,7 +126,7 @@ class DeadlineInterceptor(UnaryInterceptor):
 
 
 class ErrorInterceptor(UnaryInterceptor):
-    """The only place that builds a status; what is not a MatteworksError becomes INTERNAL, text fixed."""
+    """The only place that builds a status. Other exceptions become INTERNAL, with a fixed text."""
 
     name = "errors"
 

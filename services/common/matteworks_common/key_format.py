@@ -1,4 +1,4 @@
-"""The spelling of an API key, so that a mistyped one is refused before anybody looks it up.
+"""How an API key is written. A mistyped one is refused by its checksum, before it is looked up.
 
     mw_live_8fJ2kQ0aZ1xT_3uLk…43 characters…9Qz0Xk1A
     │  │    │            │                     └ CRC-32 of all before it, 6 digits in base 62

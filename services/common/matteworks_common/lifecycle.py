@@ -110,7 +110,7 @@ async def _serve(name: str, settings: S, build: Callable[[S], Awaitable[App]]) -
         if settings.metrics_port:
             host = settings.listen_address.rpartition(":")[0]
             start_http_server(settings.metrics_port, addr=host, registry=app.registry)
-        # What lives now lives until the end; collecting it again and again only costs pauses.
+        # Objects of the start live until the end. Frozen, they are not scanned in every garbage collection.
         gc.collect()
         gc.freeze()
         async with running(app, settings):

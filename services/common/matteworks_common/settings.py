@@ -1,4 +1,4 @@
-"""Settings come from the environment, once, frozen, and every problem is told in one message."""
+"""Settings: read from the environment once, never changed. One message names every problem."""
 
 from __future__ import annotations
 

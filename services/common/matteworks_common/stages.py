@@ -1,4 +1,4 @@
-"""Named stages of one call: measured once, told to the caller, to the traces and to the metrics."""
+"""Named stages of one call: measured once, then reported to the caller, the traces and the metrics."""
 
 from __future__ import annotations
 
