@@ -57,6 +57,7 @@ def service_routes(settings: EnvoySettings) -> tuple[ServiceRoute, ...]:
     return (
         ServiceRoute("matteworks.auth.v1.KeyAdminService", AUTH, RETRY_UNSEEN, 1),
         ServiceRoute("matteworks.auth.v1.AuthService", AUTH, RETRY_ALWAYS, 2, try_timeout_s=5.0),
+        ServiceRoute("matteworks.auth.v1.IdempotencyService", AUTH, RETRY_ALWAYS, 2, try_timeout_s=5.0),
         ServiceRoute("matteworks.inference.v1.InferenceService", INFERENCE, RETRY_ALWAYS, 2, inference_try_s),
         ServiceRoute("inference.GRPCInferenceService", INFERENCE, RETRY_ALWAYS, 2, inference_try_s),
         # One repeat only: each of its attempts may itself repeat the inference call.

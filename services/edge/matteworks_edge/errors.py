@@ -183,6 +183,9 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
     reasons.ERROR_REASON_KEY_NOT_FOUND: _KEY_INVALID,
     reasons.ERROR_REASON_PLAN_NOT_FOUND: _INTERNAL,
     reasons.ERROR_REASON_ACCOUNT_EXISTS: _INTERNAL,
+    reasons.ERROR_REASON_KEY_RESTRICTED: PublicError(
+        403, "auth_failed", "The API Key may not be used here", ""
+    ),
     reasons.ERROR_REASON_INSUFFICIENT_CREDITS: PublicError(
         402, "insufficient_credits", "Insufficient credits"
     ),
@@ -196,6 +199,12 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
     reasons.ERROR_REASON_RESERVATION_NOT_FOUND: _RESERVATION,
     reasons.ERROR_REASON_RESERVATION_RELEASED: _RESERVATION,
     reasons.ERROR_REASON_REQUEST_ID_REUSED: _INTERNAL,
+    reasons.ERROR_REASON_IDEMPOTENCY_KEY_REUSED: PublicError(
+        422, "idempotency_key_reused", "The Idempotency-Key was used for another request", ""
+    ),
+    reasons.ERROR_REASON_IDEMPOTENCY_KEY_IN_USE: PublicError(
+        409, "idempotency_key_in_use", "The first request with this Idempotency-Key still runs", ""
+    ),
     reasons.ERROR_REASON_STORE_UNAVAILABLE: _AWAY,
     reasons.ERROR_REASON_OVERLOADED: PublicError(503, "overloaded", "The service is at its limit", ""),
     reasons.ERROR_REASON_DEADLINE_EXCEEDED: PublicError(

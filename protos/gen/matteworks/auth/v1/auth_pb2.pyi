@@ -10,6 +10,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from matteworks.auth.v1 import key_restrictions_pb2 as _key_restrictions_pb2
+from matteworks.auth.v1 import plan_pb2 as _plan_pb2
+from matteworks.auth.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +23,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Urgency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UrgencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Urgency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    URGENCY_UNSPECIFIED: _Urgency.ValueType  # 0
+    """As interactive."""
+    URGENCY_INTERACTIVE: _Urgency.ValueType  # 1
+    """A caller waits on an open connection: counts as in flight and as a call."""
+    URGENCY_DEFERRED: _Urgency.ValueType  # 2
+    """Queued work, such as a picture of a batch: counts neither as in flight nor as a call, and may be held
+    for days.
+    """
+
+class Urgency(_Urgency, metaclass=_UrgencyEnumTypeWrapper):
+    """Whether somebody waits."""
+
+URGENCY_UNSPECIFIED: Urgency.ValueType  # 0
+"""As interactive."""
+URGENCY_INTERACTIVE: Urgency.ValueType  # 1
+"""A caller waits on an open connection: counts as in flight and as a call."""
+URGENCY_DEFERRED: Urgency.ValueType  # 2
+"""Queued work, such as a picture of a batch: counts neither as in flight nor as a call, and may be held
+for days.
+"""
+Global___Urgency: _TypeAlias = Urgency  # noqa: Y015
 
 class _Balance:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -56,16 +87,38 @@ class AuthenticateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     API_KEY_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RATE_UNIT_FIELD_NUMBER: _builtins.int
+    RATE_SCOPE_FIELD_NUMBER: _builtins.int
     api_key: _builtins.str
     """The whole key as the caller sent it. Never logged."""
+    origin: _builtins.str
+    """The caller's `Origin` header; empty: it sent none."""
+    client_address: _builtins.str
+    """The caller's IP address as text; empty: not known."""
+    dialect: _builtins.str
+    """Dialect of the route, 1 to 32 of `a-z 0-9 _ -`; empty: the key's own decides."""
+    rate_unit: _plan_pb2.RateUnit.ValueType
+    """Rate limit to tell in the answer, without taking anything of it; unspecified: none, which saves a
+    step on the store.
+    """
+    rate_scope: _plan_pb2.RateScope.ValueType
+    """Whose."""
     def __init__(
         self,
         *,
         api_key: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        client_address: _builtins.str = ...,
+        dialect: _builtins.str = ...,
+        rate_unit: _plan_pb2.RateUnit.ValueType = ...,
+        rate_scope: _plan_pb2.RateScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "client_address", b"client_address", "dialect", b"dialect", "origin", b"origin", "rate_scope", b"rate_scope", "rate_unit", b"rate_unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,6 +134,9 @@ class AuthenticateResponse(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
+    PLAN_DETAILS_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Account that pays."""
     key_id: _builtins.str
@@ -89,6 +145,18 @@ class AuthenticateResponse(_message.Message):
     """Name of the account's plan."""
     is_test: _builtins.bool
     """Whether it is a test key: its requests are free and limited to previews."""
+    dialect: _builtins.str
+    """Dialect for paths that several providers share: the key's, else its account's, else the first that
+    the key is restricted to; empty: none is set.
+    """
+    @_builtins.property
+    def plan_details(self) -> _plan_pb2.Plan:
+        """What the plan allows."""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """State of the rate limit that was asked for; absent when none was, or when it is not known."""
+
     def __init__(
         self,
         *,
@@ -96,10 +164,13 @@ class AuthenticateResponse(_message.Message):
         key_id: _builtins.str = ...,
         plan: _builtins.str = ...,
         is_test: _builtins.bool = ...,
+        plan_details: _plan_pb2.Plan | None = ...,
+        dialect: _builtins.str = ...,
+        rate_limit: Global___RateLimit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan_details", b"plan_details", "rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "is_test", b"is_test", "key_id", b"key_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "is_test", b"is_test", "key_id", b"key_id", "plan", b"plan", "plan_details", b"plan_details", "rate_limit", b"rate_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,6 +189,10 @@ class ReserveRequest(_message.Message):
     MEGAPIXELS_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    RATE_UNIT_FIELD_NUMBER: _builtins.int
+    RATE_SCOPE_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's unique id of this request, 1 to 128 characters."""
     account_id: _builtins.str
@@ -130,6 +205,14 @@ class ReserveRequest(_message.Message):
     """Identifies equal uploads: the same account and fingerprint within a few seconds share one
     charge. At most 128 characters; empty: never shared.
     """
+    rate_unit: _plan_pb2.RateUnit.ValueType
+    """What it takes of the rate limit."""
+    rate_scope: _plan_pb2.RateScope.ValueType
+    """Whose rate limit and quotas."""
+    dialect: _builtins.str
+    """Dialect of the route, for the counters, 1 to 32 of `a-z 0-9 _ -`; empty: not told."""
+    urgency: Global___Urgency.ValueType
+    """Whether somebody waits for it."""
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price]:
         """Prices that the caller accepts, best first; the first that the balances cover is taken. One
@@ -138,7 +221,9 @@ class ReserveRequest(_message.Message):
 
     @_builtins.property
     def time_to_live(self) -> _duration_pb2.Duration:
-        """How long the reservation lives unless settled; absent: the server's setting (60 s)."""
+        """How long the reservation lives unless settled; absent: the server's setting (60 s). At most 10
+        minutes, of deferred work 7 days.
+        """
 
     def __init__(
         self,
@@ -150,14 +235,80 @@ class ReserveRequest(_message.Message):
         megapixels: _builtins.int = ...,
         fingerprint: _builtins.str = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
+        rate_unit: _plan_pb2.RateUnit.ValueType = ...,
+        rate_scope: _plan_pb2.RateScope.ValueType = ...,
+        dialect: _builtins.str = ...,
+        urgency: Global___Urgency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "fingerprint", b"fingerprint", "key_id", b"key_id", "megapixels", b"megapixels", "prices", b"prices", "request_id", b"request_id", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "fingerprint", b"fingerprint", "key_id", b"key_id", "megapixels", b"megapixels", "prices", b"prices", "rate_scope", b"rate_scope", "rate_unit", b"rate_unit", "request_id", b"request_id", "time_to_live", b"time_to_live", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReserveRequest: _TypeAlias = ReserveRequest  # noqa: Y015
+
+@_typing.final
+class CountCallRequest(_message.Message):
+    """Asks to count a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RATE_SCOPE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's unique id of this request, 1 to 128 characters."""
+    account_id: _builtins.str
+    """The account."""
+    key_id: _builtins.str
+    """Public part of the key."""
+    dialect: _builtins.str
+    """Dialect of the route; empty: not told."""
+    rate_scope: _plan_pb2.RateScope.ValueType
+    """Whose rate limit. What is taken is one request, whatever the unit of other routes."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        dialect: _builtins.str = ...,
+        rate_scope: _plan_pb2.RateScope.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "key_id", b"key_id", "rate_scope", b"rate_scope", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountCallRequest: _TypeAlias = CountCallRequest  # noqa: Y015
+
+@_typing.final
+class CountCallResponse(_message.Message):
+    """It counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """State of the rate limit after this call."""
+
+    def __init__(
+        self,
+        *,
+        rate_limit: Global___RateLimit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountCallResponse: _TypeAlias = CountCallResponse  # noqa: Y015
 
 @_typing.final
 class Price(_message.Message):
@@ -233,17 +384,26 @@ Global___ReserveResponse: _TypeAlias = ReserveResponse  # noqa: Y015
 
 @_typing.final
 class RateLimit(_message.Message):
-    """State of a megapixel-weighted rate limit."""
+    """State of a rate limit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_MEGAPIXELS_FIELD_NUMBER: _builtins.int
     REMAINING_MEGAPIXELS_FIELD_NUMBER: _builtins.int
     RESET_TIME_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    LIMIT_UNITS_FIELD_NUMBER: _builtins.int
+    REMAINING_UNITS_FIELD_NUMBER: _builtins.int
     limit_megapixels: _builtins.int
-    """Megapixels a minute."""
+    """Megapixels a minute; 0 when it counts requests."""
     remaining_megapixels: _builtins.int
-    """Megapixels that would pass now, 0 or more."""
+    """Megapixels that would pass now, 0 or more; 0 when it counts requests."""
+    unit: _plan_pb2.RateUnit.ValueType
+    """What it counts."""
+    limit_units: _builtins.int
+    """Units a minute."""
+    remaining_units: _builtins.int
+    """Units that would pass now, 0 or more."""
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
         """When the whole limit is free again."""
@@ -254,10 +414,13 @@ class RateLimit(_message.Message):
         limit_megapixels: _builtins.int = ...,
         remaining_megapixels: _builtins.int = ...,
         reset_time: _timestamp_pb2.Timestamp | None = ...,
+        unit: _plan_pb2.RateUnit.ValueType = ...,
+        limit_units: _builtins.int = ...,
+        remaining_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reset_time", b"reset_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_megapixels", b"limit_megapixels", "remaining_megapixels", b"remaining_megapixels", "reset_time", b"reset_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_megapixels", b"limit_megapixels", "limit_units", b"limit_units", "remaining_megapixels", b"remaining_megapixels", "remaining_units", b"remaining_units", "reset_time", b"reset_time", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -271,19 +434,25 @@ class CommitRequest(_message.Message):
 
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROCESSING_TIME_FIELD_NUMBER: _builtins.int
     reservation_id: _builtins.str
     """`reservation_id` of ReserveResponse."""
     request_id: _builtins.str
     """The caller's own `request_id`."""
+    @_builtins.property
+    def processing_time(self) -> _duration_pb2.Duration:
+        """How long the work took, for the counters; absent: not told."""
+
     def __init__(
         self,
         *,
         reservation_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        processing_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["processing_time", b"processing_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "reservation_id", b"reservation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["processing_time", b"processing_time", "request_id", b"request_id", "reservation_id", b"reservation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,16 +465,20 @@ class CommitResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHARGED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
+    AVAILABLE_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     charged_credits_milli: _builtins.int
     """Thousandths of a credit charged for the reservation, once however often it is committed."""
+    available_credits_milli: _builtins.int
+    """Thousandths of a credit that the account may still spend, of all balances together."""
     def __init__(
         self,
         *,
         charged_credits_milli: _builtins.int = ...,
+        available_credits_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged_credits_milli", b"charged_credits_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_credits_milli", b"available_credits_milli", "charged_credits_milli", b"charged_credits_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,23 +562,29 @@ class GetAccountResponse(_message.Message):
 
     ACCOUNT_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    PLAN_DETAILS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def account(self) -> Global___Account:
         """The account."""
 
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit:
-        """State of its rate limit; asking costs nothing."""
+        """State of its megapixel rate limit; asking costs nothing."""
+
+    @_builtins.property
+    def plan_details(self) -> _plan_pb2.Plan:
+        """What its plan allows."""
 
     def __init__(
         self,
         *,
         account: Global___Account | None = ...,
         rate_limit: Global___RateLimit | None = ...,
+        plan_details: _plan_pb2.Plan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "plan_details", b"plan_details", "rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "plan_details", b"plan_details", "rate_limit", b"rate_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,7 +592,9 @@ Global___GetAccountResponse: _TypeAlias = GetAccountResponse  # noqa: Y015
 
 @_typing.final
 class Account(_message.Message):
-    """An account with its balances. `subscription + payg + enterprise + held + spent` changes only by grants."""
+    """An account with its balances. `subscription + payg + enterprise + held + spent + expired` changes only
+    by grants and by the monthly credits of its plan.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,6 +608,9 @@ class Account(_message.Message):
     HELD_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     SPENT_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Unique id."""
     display_name: _builtins.str
@@ -440,11 +624,17 @@ class Account(_message.Message):
     enterprise_credits_milli: _builtins.int
     """Thousandths of a credit by contract."""
     free_call_count: _builtins.int
-    """Free calls left this month."""
+    """Free calls left, of the day or of the month, whichever is less."""
     held_credits_milli: _builtins.int
     """Thousandths of a credit held by open reservations."""
     spent_credits_milli: _builtins.int
     """Thousandths of a credit spent so far."""
+    expired_credits_milli: _builtins.int
+    """Thousandths of a credit that monthly renewals have ended so far."""
+    dialect: _builtins.str
+    """Dialect of its keys that have none of their own; empty: none."""
+    email: _builtins.str
+    """Address to write to, for people; empty: none."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -462,10 +652,13 @@ class Account(_message.Message):
         held_credits_milli: _builtins.int = ...,
         spent_credits_milli: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        expired_credits_milli: _builtins.int = ...,
+        dialect: _builtins.str = ...,
+        email: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "create_time", b"create_time", "display_name", b"display_name", "enterprise_credits_milli", b"enterprise_credits_milli", "free_call_count", b"free_call_count", "held_credits_milli", b"held_credits_milli", "payg_credits_milli", b"payg_credits_milli", "plan", b"plan", "spent_credits_milli", b"spent_credits_milli", "subscription_credits_milli", b"subscription_credits_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "create_time", b"create_time", "dialect", b"dialect", "display_name", b"display_name", "email", b"email", "enterprise_credits_milli", b"enterprise_credits_milli", "expired_credits_milli", b"expired_credits_milli", "free_call_count", b"free_call_count", "held_credits_milli", b"held_credits_milli", "payg_credits_milli", b"payg_credits_milli", "plan", b"plan", "spent_credits_milli", b"spent_credits_milli", "subscription_credits_milli", b"subscription_credits_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -480,22 +673,34 @@ class GetUsageRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     FIRST_DAY_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The account."""
     first_day: _builtins.str
     """First day, UTC, as YYYY-MM-DD; empty: 30 days ago."""
     last_day: _builtins.str
     """Last day, UTC, as YYYY-MM-DD; empty: today. At most 400 days."""
+    detail: _usage_pb2.UsageDetail.ValueType
+    """How finely."""
+    key_id: _builtins.str
+    """Only what this key did; empty: all."""
+    dialect: _builtins.str
+    """Only what was done in this dialect; empty: all."""
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         first_day: _builtins.str = ...,
         last_day: _builtins.str = ...,
+        detail: _usage_pb2.UsageDetail.ValueType = ...,
+        key_id: _builtins.str = ...,
+        dialect: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "detail", b"detail", "dialect", b"dialect", "first_day", b"first_day", "key_id", b"key_id", "last_day", b"last_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,18 +713,28 @@ class GetUsageResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DAYS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_FIRST_DAY_FIELD_NUMBER: _builtins.int
+    next_first_day: _builtins.str
+    """First day that did not fit into this answer (about 10,000 rows); empty: all did."""
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DailyUsage]:
         """One entry for each day with requests, oldest first."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.UsageRow]:
+        """With USAGE_DETAIL_ROWS: one entry for each day, key and dialect with requests, in this order."""
 
     def __init__(
         self,
         *,
         days: _abc.Iterable[Global___DailyUsage] | None = ...,
+        rows: _abc.Iterable[_usage_pb2.UsageRow] | None = ...,
+        next_first_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "next_first_day", b"next_first_day", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +753,7 @@ class DailyUsage(_message.Message):
     CHARGED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     MEGAPIXEL_COUNT_FIELD_NUMBER: _builtins.int
     FREE_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """UTC, YYYY-MM-DD."""
     committed_request_count: _builtins.int
@@ -552,6 +768,10 @@ class DailyUsage(_message.Message):
     """Input megapixels of the committed requests."""
     free_call_count: _builtins.int
     """Requests that a free call paid for."""
+    @_builtins.property
+    def counts(self) -> _usage_pb2.UsageCounts:
+        """The same and more."""
+
     def __init__(
         self,
         *,
@@ -562,10 +782,11 @@ class DailyUsage(_message.Message):
         charged_credits_milli: _builtins.int = ...,
         megapixel_count: _builtins.int = ...,
         free_call_count: _builtins.int = ...,
+        counts: _usage_pb2.UsageCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged_credits_milli", b"charged_credits_milli", "committed_request_count", b"committed_request_count", "day", b"day", "free_call_count", b"free_call_count", "megapixel_count", b"megapixel_count", "refused_request_count", b"refused_request_count", "released_request_count", b"released_request_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged_credits_milli", b"charged_credits_milli", "committed_request_count", b"committed_request_count", "counts", b"counts", "day", b"day", "free_call_count", b"free_call_count", "megapixel_count", b"megapixel_count", "refused_request_count", b"refused_request_count", "released_request_count", b"released_request_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -580,22 +801,30 @@ class CreateAccountRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Unique id, 1 to 64 of `a-z 0-9 _ -`; made here when empty."""
     display_name: _builtins.str
     """Name for people, at most 200 characters."""
     plan: _builtins.str
     """Name of a plan from plans.toml; empty: its default plan."""
+    dialect: _builtins.str
+    """Dialect of its keys that have none of their own, 1 to 32 of `a-z 0-9 _ -`; empty: none."""
+    email: _builtins.str
+    """Address to write to, at most 254 characters; empty: none."""
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         plan: _builtins.str = ...,
+        dialect: _builtins.str = ...,
+        email: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "display_name", b"display_name", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "display_name", b"display_name", "email", b"email", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,6 +905,178 @@ class SetPlanResponse(_message.Message):
 Global___SetPlanResponse: _TypeAlias = SetPlanResponse  # noqa: Y015
 
 @_typing.final
+class UpdateAccountRequest(_message.Message):
+    """What to change; what is absent stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    display_name: _builtins.str
+    """Name for people, at most 200 characters."""
+    dialect: _builtins.str
+    """Dialect of its keys that have none of their own; empty: none."""
+    email: _builtins.str
+    """Address to write to, at most 254 characters; empty: none."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        display_name: _builtins.str | None = ...,
+        dialect: _builtins.str | None = ...,
+        email: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "_email", b"_email", "dialect", b"dialect", "display_name", b"display_name", "email", b"email"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "_email", b"_email", "account_id", b"account_id", "dialect", b"dialect", "display_name", b"display_name", "email", b"email"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dialect: _TypeAlias = _typing.Literal["dialect"]  # noqa: Y015
+    _WhichOneofArgType__dialect: _TypeAlias = _typing.Literal["_dialect", b"_dialect"]  # noqa: Y015
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
+    _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dialect) -> _WhichOneofReturnType__dialect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__email) -> _WhichOneofReturnType__email | None: ...
+
+Global___UpdateAccountRequest: _TypeAlias = UpdateAccountRequest  # noqa: Y015
+
+@_typing.final
+class UpdateAccountResponse(_message.Message):
+    """The changed account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateAccountResponse: _TypeAlias = UpdateAccountResponse  # noqa: Y015
+
+@_typing.final
+class ListAccountsRequest(_message.Message):
+    """Asks for accounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many, 1 to 200; 0: 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: from the first."""
+    account_id_prefix: _builtins.str
+    """Only ids that start so; empty: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        account_id_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id_prefix", b"account_id_prefix", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
+
+@_typing.final
+class ListAccountsResponse(_message.Message):
+    """A page of accounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty: this was the last."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Account]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___Account] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class ListPlansRequest(_message.Message):
+    """Asks for the plans."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlansRequest: _TypeAlias = ListPlansRequest  # noqa: Y015
+
+@_typing.final
+class ListPlansResponse(_message.Message):
+    """The plans."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANS_FIELD_NUMBER: _builtins.int
+    DEFAULT_PLAN_FIELD_NUMBER: _builtins.int
+    default_plan: _builtins.str
+    """Name of the plan of an account that names none."""
+    @_builtins.property
+    def plans(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Plan]:
+        """As in plans.toml."""
+
+    def __init__(
+        self,
+        *,
+        plans: _abc.Iterable[_plan_pb2.Plan] | None = ...,
+        default_plan: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_plan", b"default_plan", "plans", b"plans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlansResponse: _TypeAlias = ListPlansResponse  # noqa: Y015
+
+@_typing.final
 class GrantCreditsRequest(_message.Message):
     """More credits."""
 
@@ -746,6 +1147,9 @@ class Key(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RESTRICTIONS_FIELD_NUMBER: _builtins.int
+    LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """Public part."""
     account_id: _builtins.str
@@ -754,6 +1158,8 @@ class Key(_message.Message):
     """Name for people."""
     is_test: _builtins.bool
     """Whether it is a test key."""
+    dialect: _builtins.str
+    """Its dialect on paths that several providers share; empty: the account's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -766,6 +1172,14 @@ class Key(_message.Message):
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """When it was revoked; absent: it was not."""
 
+    @_builtins.property
+    def restrictions(self) -> _key_restrictions_pb2.KeyRestrictions:
+        """Where it may be used."""
+
+    @_builtins.property
+    def last_use_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last asked to hold credits or was counted; absent: never."""
+
     def __init__(
         self,
         *,
@@ -776,10 +1190,13 @@ class Key(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        dialect: _builtins.str = ...,
+        restrictions: _key_restrictions_pb2.KeyRestrictions | None = ...,
+        last_use_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "restrictions", b"restrictions", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "is_test", b"is_test", "key_id", b"key_id", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "create_time", b"create_time", "dialect", b"dialect", "display_name", b"display_name", "expire_time", b"expire_time", "is_test", b"is_test", "key_id", b"key_id", "last_use_time", b"last_use_time", "restrictions", b"restrictions", "revoke_time", b"revoke_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,15 +1212,23 @@ class CreateKeyRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RESTRICTIONS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Account that it belongs to."""
     display_name: _builtins.str
     """Name for people, at most 200 characters."""
     is_test: _builtins.bool
     """Whether it is a test key."""
+    dialect: _builtins.str
+    """Its dialect on paths that several providers share; empty: the account's."""
     @_builtins.property
     def time_to_live(self) -> _duration_pb2.Duration:
         """How long it works; absent: until revoked."""
+
+    @_builtins.property
+    def restrictions(self) -> _key_restrictions_pb2.KeyRestrictions:
+        """Where it may be used; absent: everywhere."""
 
     def __init__(
         self,
@@ -812,10 +1237,12 @@ class CreateKeyRequest(_message.Message):
         display_name: _builtins.str = ...,
         is_test: _builtins.bool = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
+        dialect: _builtins.str = ...,
+        restrictions: _key_restrictions_pb2.KeyRestrictions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["restrictions", b"restrictions", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "display_name", b"display_name", "is_test", b"is_test", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "display_name", b"display_name", "is_test", b"is_test", "restrictions", b"restrictions", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -848,6 +1275,73 @@ class CreateKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateKeyResponse: _TypeAlias = CreateKeyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateKeyRequest(_message.Message):
+    """What to change; what is absent stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    RESTRICTIONS_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    """Public part of the key."""
+    display_name: _builtins.str
+    """Name for people, at most 200 characters."""
+    dialect: _builtins.str
+    """Its dialect; empty: the account's."""
+    @_builtins.property
+    def restrictions(self) -> _key_restrictions_pb2.KeyRestrictions:
+        """All of its restrictions from now on."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        display_name: _builtins.str | None = ...,
+        dialect: _builtins.str | None = ...,
+        restrictions: _key_restrictions_pb2.KeyRestrictions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "restrictions", b"restrictions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "key_id", b"key_id", "restrictions", b"restrictions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dialect: _TypeAlias = _typing.Literal["dialect"]  # noqa: Y015
+    _WhichOneofArgType__dialect: _TypeAlias = _typing.Literal["_dialect", b"_dialect"]  # noqa: Y015
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dialect) -> _WhichOneofReturnType__dialect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
+
+Global___UpdateKeyRequest: _TypeAlias = UpdateKeyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateKeyResponse(_message.Message):
+    """The changed key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___Key:
+        """Its facts."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateKeyResponse: _TypeAlias = UpdateKeyResponse  # noqa: Y015
 
 @_typing.final
 class RotateKeyRequest(_message.Message):

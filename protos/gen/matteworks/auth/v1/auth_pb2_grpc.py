@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from matteworks.auth.v1 import audit_pb2 as matteworks_dot_auth_dot_v1_dot_audit__pb2
 from matteworks.auth.v1 import auth_pb2 as matteworks_dot_auth_dot_v1_dot_auth__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -57,6 +58,11 @@ class AuthServiceStub:
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.CountCall = channel.unary_unary(
+                '/matteworks.auth.v1.AuthService/CountCall',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/matteworks.auth.v1.AuthService/GetAccount',
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.GetAccountRequest.SerializeToString,
@@ -76,8 +82,9 @@ class AuthServiceServicer:
     """
 
     def Authenticate(self, request, context):
-        """Tells whose key this is. Costs nothing and counts against no limit. Safe to retry.
-        Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID).
+        """Tells whose key this is and what its plan allows. Costs nothing and counts against no limit. Safe to
+        retry. Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID), PERMISSION_DENIED (KEY_RESTRICTED, with
+        `origin`, `client_address` or `dialect` as the field at fault).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +112,15 @@ class AuthServiceServicer:
     def Release(self, request, context):
         """Gives held credits back. Idempotent; after a commit it changes nothing. Errors: NOT_FOUND
         (RESERVATION_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountCall(self, request, context):
+        """Takes one request of the rate limit for a call that holds no credits itself: a batch is counted once,
+        its pictures are then reserved with RATE_UNIT_NONE. Idempotent on `request_id` for a minute.
+        Errors: RESOURCE_EXHAUSTED (RATE_LIMIT_EXCEEDED, with RetryInfo), NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +162,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ReleaseRequest.FromString,
                     response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'CountCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountCall,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -280,6 +301,33 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
+    def CountCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.AuthService/CountCall',
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.CountCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetAccount(request,
             target,
             options=(),
@@ -336,7 +384,8 @@ class AuthService:
 
 class KeyAdminServiceStub:
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     def __init__(self, channel):
@@ -355,6 +404,21 @@ class KeyAdminServiceStub:
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.SetPlanRequest.SerializeToString,
                 response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.SetPlanResponse.FromString,
                 _registered_method=True)
+        self.UpdateAccount = channel.unary_unary(
+                '/matteworks.auth.v1.KeyAdminService/UpdateAccount',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountResponse.FromString,
+                _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/matteworks.auth.v1.KeyAdminService/ListAccounts',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.ListPlans = channel.unary_unary(
+                '/matteworks.auth.v1.KeyAdminService/ListPlans',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansResponse.FromString,
+                _registered_method=True)
         self.GrantCredits = channel.unary_unary(
                 '/matteworks.auth.v1.KeyAdminService/GrantCredits',
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.GrantCreditsRequest.SerializeToString,
@@ -364,6 +428,11 @@ class KeyAdminServiceStub:
                 '/matteworks.auth.v1.KeyAdminService/CreateKey',
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyRequest.SerializeToString,
                 response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/matteworks.auth.v1.KeyAdminService/UpdateKey',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyResponse.FromString,
                 _registered_method=True)
         self.RotateKey = channel.unary_unary(
                 '/matteworks.auth.v1.KeyAdminService/RotateKey',
@@ -380,11 +449,17 @@ class KeyAdminServiceStub:
                 request_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/matteworks.auth.v1.KeyAdminService/ListAuditEvents',
+                request_serializer=matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
 
 
 class KeyAdminServiceServicer:
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     def CreateAccount(self, request, context):
@@ -395,7 +470,30 @@ class KeyAdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetPlan(self, request, context):
-        """Moves an account to another plan; balances stay. Errors: NOT_FOUND. Safe to retry.
+        """Moves an account to another plan. Balances stay, but a subscription below the monthly credits of the
+        new plan is raised to them. Errors: NOT_FOUND. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAccount(self, request, context):
+        """Changes what an account is called and its default dialect. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe
+        to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccounts(self, request, context):
+        """Lists accounts by their ids. Errors: INVALID_ARGUMENT. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlans(self, request, context):
+        """Lists the plans. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -415,8 +513,16 @@ class KeyAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateKey(self, request, context):
+        """Changes a key's name, dialect and restrictions. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateKey(self, request, context):
-        """Makes a successor of a key; the old one stays valid for `overlap`. Errors: NOT_FOUND.
+        """Makes a successor of a key, with its dialect and restrictions; the old one stays valid for `overlap`.
+        Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -436,6 +542,13 @@ class KeyAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEvents(self, request, context):
+        """Lists who did what, latest first. Errors: INVALID_ARGUMENT. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -449,6 +562,21 @@ def add_KeyAdminServiceServicer_to_server(servicer, server):
                     request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.SetPlanRequest.FromString,
                     response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.SetPlanResponse.SerializeToString,
             ),
+            'UpdateAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAccount,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'ListPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlans,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansResponse.SerializeToString,
+            ),
             'GrantCredits': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantCredits,
                     request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.GrantCreditsRequest.FromString,
@@ -458,6 +586,11 @@ def add_KeyAdminServiceServicer_to_server(servicer, server):
                     servicer.CreateKey,
                     request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyRequest.FromString,
                     response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyResponse.SerializeToString,
             ),
             'RotateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateKey,
@@ -474,6 +607,11 @@ def add_KeyAdminServiceServicer_to_server(servicer, server):
                     request_deserializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysRequest.FromString,
                     response_serializer=matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysResponse.SerializeToString,
             ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'matteworks.auth.v1.KeyAdminService', rpc_method_handlers)
@@ -484,7 +622,8 @@ def add_KeyAdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class KeyAdminService:
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     @staticmethod
@@ -542,6 +681,87 @@ class KeyAdminService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.KeyAdminService/UpdateAccount',
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.KeyAdminService/ListAccounts',
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.KeyAdminService/ListPlans',
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.ListPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GrantCredits(request,
             target,
             options=(),
@@ -585,6 +805,33 @@ class KeyAdminService:
             '/matteworks.auth.v1.KeyAdminService/CreateKey',
             matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyRequest.SerializeToString,
             matteworks_dot_auth_dot_v1_dot_auth__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.KeyAdminService/UpdateKey',
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_auth__pb2.UpdateKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -666,6 +913,33 @@ class KeyAdminService:
             '/matteworks.auth.v1.KeyAdminService/ListKeys',
             matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysRequest.SerializeToString,
             matteworks_dot_auth_dot_v1_dot_auth__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.auth.v1.KeyAdminService/ListAuditEvents',
+            matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
+            matteworks_dot_auth_dot_v1_dot_audit__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

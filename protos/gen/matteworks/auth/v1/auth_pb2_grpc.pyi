@@ -5,6 +5,7 @@ Who a key is, what it may, and what it costs."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from matteworks.auth.v1 import audit_pb2 as _audit_pb2
 from matteworks.auth.v1 import auth_pb2 as _auth_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -37,8 +38,9 @@ class AuthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Authenticate: _grpc.UnaryUnaryMultiCallable[_auth_pb2.AuthenticateRequest, _auth_pb2.AuthenticateResponse]
-    """Tells whose key this is. Costs nothing and counts against no limit. Safe to retry.
-    Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID).
+    """Tells whose key this is and what its plan allows. Costs nothing and counts against no limit. Safe to
+    retry. Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID), PERMISSION_DENIED (KEY_RESTRICTED, with
+    `origin`, `client_address` or `dialect` as the field at fault).
     """
     Reserve: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ReserveRequest, _auth_pb2.ReserveResponse]
     """Checks rate limit, quota, concurrency and balance, in this order, and holds the credits. One
@@ -55,6 +57,11 @@ class AuthServiceStub:
     """Gives held credits back. Idempotent; after a commit it changes nothing. Errors: NOT_FOUND
     (RESERVATION_NOT_FOUND).
     """
+    CountCall: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CountCallRequest, _auth_pb2.CountCallResponse]
+    """Takes one request of the rate limit for a call that holds no credits itself: a batch is counted once,
+    its pictures are then reserved with RATE_UNIT_NONE. Idempotent on `request_id` for a minute.
+    Errors: RESOURCE_EXHAUSTED (RATE_LIMIT_EXCEEDED, with RetryInfo), NOT_FOUND, INVALID_ARGUMENT.
+    """
     GetAccount: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetAccountRequest, _auth_pb2.GetAccountResponse]
     """Balances and limits of an account. Costs nothing. Safe to retry. Errors: NOT_FOUND."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUsageRequest, _auth_pb2.GetUsageResponse]
@@ -69,8 +76,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Authenticate: _aio.UnaryUnaryMultiCallable[_auth_pb2.AuthenticateRequest, _auth_pb2.AuthenticateResponse]  # type: ignore[assignment]
-    """Tells whose key this is. Costs nothing and counts against no limit. Safe to retry.
-    Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID).
+    """Tells whose key this is and what its plan allows. Costs nothing and counts against no limit. Safe to
+    retry. Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID), PERMISSION_DENIED (KEY_RESTRICTED, with
+    `origin`, `client_address` or `dialect` as the field at fault).
     """
     Reserve: _aio.UnaryUnaryMultiCallable[_auth_pb2.ReserveRequest, _auth_pb2.ReserveResponse]  # type: ignore[assignment]
     """Checks rate limit, quota, concurrency and balance, in this order, and holds the credits. One
@@ -86,6 +94,11 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Release: _aio.UnaryUnaryMultiCallable[_auth_pb2.ReleaseRequest, _auth_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Gives held credits back. Idempotent; after a commit it changes nothing. Errors: NOT_FOUND
     (RESERVATION_NOT_FOUND).
+    """
+    CountCall: _aio.UnaryUnaryMultiCallable[_auth_pb2.CountCallRequest, _auth_pb2.CountCallResponse]  # type: ignore[assignment]
+    """Takes one request of the rate limit for a call that holds no credits itself: a batch is counted once,
+    its pictures are then reserved with RATE_UNIT_NONE. Idempotent on `request_id` for a minute.
+    Errors: RESOURCE_EXHAUSTED (RATE_LIMIT_EXCEEDED, with RetryInfo), NOT_FOUND, INVALID_ARGUMENT.
     """
     GetAccount: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetAccountRequest, _auth_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Balances and limits of an account. Costs nothing. Safe to retry. Errors: NOT_FOUND."""
@@ -104,8 +117,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.AuthenticateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.AuthenticateResponse, _abc.Awaitable[_auth_pb2.AuthenticateResponse]]:
-        """Tells whose key this is. Costs nothing and counts against no limit. Safe to retry.
-        Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID).
+        """Tells whose key this is and what its plan allows. Costs nothing and counts against no limit. Safe to
+        retry. Errors: UNAUTHENTICATED (KEY_MISSING, KEY_INVALID), PERMISSION_DENIED (KEY_RESTRICTED, with
+        `origin`, `client_address` or `dialect` as the field at fault).
         """
 
     @_abc_1.abstractmethod
@@ -142,6 +156,17 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CountCall(
+        self,
+        request: _auth_pb2.CountCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CountCallResponse, _abc.Awaitable[_auth_pb2.CountCallResponse]]:
+        """Takes one request of the rate limit for a call that holds no credits itself: a batch is counted once,
+        its pictures are then reserved with RATE_UNIT_NONE. Idempotent on `request_id` for a minute.
+        Errors: RESOURCE_EXHAUSTED (RATE_LIMIT_EXCEEDED, with RetryInfo), NOT_FOUND, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
     def GetAccount(
         self,
         request: _auth_pb2.GetAccountRequest,
@@ -161,7 +186,8 @@ def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _ty
 
 class KeyAdminServiceStub:
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     @_typing.overload
@@ -171,43 +197,77 @@ class KeyAdminServiceStub:
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateAccountRequest, _auth_pb2.CreateAccountResponse]
     """Makes an account. Errors: ALREADY_EXISTS (ACCOUNT_EXISTS), NOT_FOUND (PLAN_NOT_FOUND)."""
     SetPlan: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetPlanRequest, _auth_pb2.SetPlanResponse]
-    """Moves an account to another plan; balances stay. Errors: NOT_FOUND. Safe to retry."""
+    """Moves an account to another plan. Balances stay, but a subscription below the monthly credits of the
+    new plan is raised to them. Errors: NOT_FOUND. Safe to retry.
+    """
+    UpdateAccount: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateAccountRequest, _auth_pb2.UpdateAccountResponse]
+    """Changes what an account is called and its default dialect. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe
+    to retry.
+    """
+    ListAccounts: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListAccountsRequest, _auth_pb2.ListAccountsResponse]
+    """Lists accounts by their ids. Errors: INVALID_ARGUMENT. Safe to retry."""
+    ListPlans: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListPlansRequest, _auth_pb2.ListPlansResponse]
+    """Lists the plans. Safe to retry."""
     GrantCredits: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GrantCreditsRequest, _auth_pb2.GrantCreditsResponse]
     """Adds credits. Idempotent on `request_id`. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateKeyRequest, _auth_pb2.CreateKeyResponse]
     """Makes a key. Not idempotent: a repeat makes another key. Errors: NOT_FOUND."""
+    UpdateKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateKeyRequest, _auth_pb2.UpdateKeyResponse]
+    """Changes a key's name, dialect and restrictions. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe to retry."""
     RotateKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RotateKeyRequest, _auth_pb2.RotateKeyResponse]
-    """Makes a successor of a key; the old one stays valid for `overlap`. Errors: NOT_FOUND."""
+    """Makes a successor of a key, with its dialect and restrictions; the old one stays valid for `overlap`.
+    Errors: NOT_FOUND.
+    """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeKeyRequest, _auth_pb2.RevokeKeyResponse]
     """Ends a key, at once and for good. Idempotent. Errors: NOT_FOUND."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListKeysRequest, _auth_pb2.ListKeysResponse]
     """Lists the keys of an account, without secrets. Errors: NOT_FOUND. Safe to retry."""
+    ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]
+    """Lists who did what, latest first. Errors: INVALID_ARGUMENT. Safe to retry."""
 
 @_typing.type_check_only
 class KeyAdminServiceAsyncStub(KeyAdminServiceStub):
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAccount: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateAccountRequest, _auth_pb2.CreateAccountResponse]  # type: ignore[assignment]
     """Makes an account. Errors: ALREADY_EXISTS (ACCOUNT_EXISTS), NOT_FOUND (PLAN_NOT_FOUND)."""
     SetPlan: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetPlanRequest, _auth_pb2.SetPlanResponse]  # type: ignore[assignment]
-    """Moves an account to another plan; balances stay. Errors: NOT_FOUND. Safe to retry."""
+    """Moves an account to another plan. Balances stay, but a subscription below the monthly credits of the
+    new plan is raised to them. Errors: NOT_FOUND. Safe to retry.
+    """
+    UpdateAccount: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateAccountRequest, _auth_pb2.UpdateAccountResponse]  # type: ignore[assignment]
+    """Changes what an account is called and its default dialect. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe
+    to retry.
+    """
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListAccountsRequest, _auth_pb2.ListAccountsResponse]  # type: ignore[assignment]
+    """Lists accounts by their ids. Errors: INVALID_ARGUMENT. Safe to retry."""
+    ListPlans: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListPlansRequest, _auth_pb2.ListPlansResponse]  # type: ignore[assignment]
+    """Lists the plans. Safe to retry."""
     GrantCredits: _aio.UnaryUnaryMultiCallable[_auth_pb2.GrantCreditsRequest, _auth_pb2.GrantCreditsResponse]  # type: ignore[assignment]
     """Adds credits. Idempotent on `request_id`. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateKeyRequest, _auth_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Makes a key. Not idempotent: a repeat makes another key. Errors: NOT_FOUND."""
+    UpdateKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateKeyRequest, _auth_pb2.UpdateKeyResponse]  # type: ignore[assignment]
+    """Changes a key's name, dialect and restrictions. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe to retry."""
     RotateKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.RotateKeyRequest, _auth_pb2.RotateKeyResponse]  # type: ignore[assignment]
-    """Makes a successor of a key; the old one stays valid for `overlap`. Errors: NOT_FOUND."""
+    """Makes a successor of a key, with its dialect and restrictions; the old one stays valid for `overlap`.
+    Errors: NOT_FOUND.
+    """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeKeyRequest, _auth_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """Ends a key, at once and for good. Idempotent. Errors: NOT_FOUND."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListKeysRequest, _auth_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists the keys of an account, without secrets. Errors: NOT_FOUND. Safe to retry."""
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+    """Lists who did what, latest first. Errors: INVALID_ARGUMENT. Safe to retry."""
 
 class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administration. Every RPC needs the metadata `authorization: Bearer <admin token>`, else
-    PERMISSION_DENIED (ADMIN_TOKEN_INVALID).
+    PERMISSION_DENIED (ADMIN_TOKEN_INVALID). Every change is written to the audit log in the same atomic
+    step; the metadata `matteworks-actor`, at most 128 characters, tells on whose behalf it is made.
     """
 
     @_abc_1.abstractmethod
@@ -224,7 +284,35 @@ class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.SetPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.SetPlanResponse, _abc.Awaitable[_auth_pb2.SetPlanResponse]]:
-        """Moves an account to another plan; balances stay. Errors: NOT_FOUND. Safe to retry."""
+        """Moves an account to another plan. Balances stay, but a subscription below the monthly credits of the
+        new plan is raised to them. Errors: NOT_FOUND. Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateAccount(
+        self,
+        request: _auth_pb2.UpdateAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateAccountResponse, _abc.Awaitable[_auth_pb2.UpdateAccountResponse]]:
+        """Changes what an account is called and its default dialect. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe
+        to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _auth_pb2.ListAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListAccountsResponse, _abc.Awaitable[_auth_pb2.ListAccountsResponse]]:
+        """Lists accounts by their ids. Errors: INVALID_ARGUMENT. Safe to retry."""
+
+    @_abc_1.abstractmethod
+    def ListPlans(
+        self,
+        request: _auth_pb2.ListPlansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListPlansResponse, _abc.Awaitable[_auth_pb2.ListPlansResponse]]:
+        """Lists the plans. Safe to retry."""
 
     @_abc_1.abstractmethod
     def GrantCredits(
@@ -243,12 +331,22 @@ class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a key. Not idempotent: a repeat makes another key. Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def UpdateKey(
+        self,
+        request: _auth_pb2.UpdateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateKeyResponse, _abc.Awaitable[_auth_pb2.UpdateKeyResponse]]:
+        """Changes a key's name, dialect and restrictions. Errors: NOT_FOUND, INVALID_ARGUMENT. Safe to retry."""
+
+    @_abc_1.abstractmethod
     def RotateKey(
         self,
         request: _auth_pb2.RotateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RotateKeyResponse, _abc.Awaitable[_auth_pb2.RotateKeyResponse]]:
-        """Makes a successor of a key; the old one stays valid for `overlap`. Errors: NOT_FOUND."""
+        """Makes a successor of a key, with its dialect and restrictions; the old one stays valid for `overlap`.
+        Errors: NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def RevokeKey(
@@ -265,5 +363,13 @@ class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ListKeysResponse, _abc.Awaitable[_auth_pb2.ListKeysResponse]]:
         """Lists the keys of an account, without secrets. Errors: NOT_FOUND. Safe to retry."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _audit_pb2.ListAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListAuditEventsResponse, _abc.Awaitable[_audit_pb2.ListAuditEventsResponse]]:
+        """Lists who did what, latest first. Errors: INVALID_ARGUMENT. Safe to retry."""
 
 def add_KeyAdminServiceServicer_to_server(servicer: KeyAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -96,10 +96,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No plan has this name."""
     ERROR_REASON_ACCOUNT_EXISTS: _ErrorReason.ValueType  # 46
     """An account with this id exists already."""
+    ERROR_REASON_KEY_RESTRICTED: _ErrorReason.ValueType  # 47
+    """The key is good, but not for this origin, address or dialect; the field names which. Remedy: use it
+    where it is allowed, or ask for another key.
+    """
     ERROR_REASON_INSUFFICIENT_CREDITS: _ErrorReason.ValueType  # 60
     """The balances do not cover the price. Nothing was charged."""
     ERROR_REASON_RATE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 61
-    """Too many megapixels in the current window. `RetryInfo` says when."""
+    """Too many megapixels or requests in the current window. `RetryInfo` says when."""
     ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 62
     """Too many requests of this account in flight. `RetryInfo` says when."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 63
@@ -110,6 +114,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The reservation was released, by its caller or by its deadline, so it cannot be committed."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 66
     """This request id was used before with other parameters."""
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 67
+    """This `Idempotency-Key` was used within 24 hours for another request. Remedy: use a fresh one."""
+    ERROR_REASON_IDEMPOTENCY_KEY_IN_USE: _ErrorReason.ValueType  # 68
+    """The first request with this `Idempotency-Key` still runs. `RetryInfo` says when to ask again."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 80
     """The store of accounts does not answer. Retry is safe."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 81
@@ -217,10 +225,14 @@ ERROR_REASON_PLAN_NOT_FOUND: ErrorReason.ValueType  # 45
 """No plan has this name."""
 ERROR_REASON_ACCOUNT_EXISTS: ErrorReason.ValueType  # 46
 """An account with this id exists already."""
+ERROR_REASON_KEY_RESTRICTED: ErrorReason.ValueType  # 47
+"""The key is good, but not for this origin, address or dialect; the field names which. Remedy: use it
+where it is allowed, or ask for another key.
+"""
 ERROR_REASON_INSUFFICIENT_CREDITS: ErrorReason.ValueType  # 60
 """The balances do not cover the price. Nothing was charged."""
 ERROR_REASON_RATE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 61
-"""Too many megapixels in the current window. `RetryInfo` says when."""
+"""Too many megapixels or requests in the current window. `RetryInfo` says when."""
 ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 """Too many requests of this account in flight. `RetryInfo` says when."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 63
@@ -231,6 +243,10 @@ ERROR_REASON_RESERVATION_RELEASED: ErrorReason.ValueType  # 65
 """The reservation was released, by its caller or by its deadline, so it cannot be committed."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 66
 """This request id was used before with other parameters."""
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 67
+"""This `Idempotency-Key` was used within 24 hours for another request. Remedy: use a fresh one."""
+ERROR_REASON_IDEMPOTENCY_KEY_IN_USE: ErrorReason.ValueType  # 68
+"""The first request with this `Idempotency-Key` still runs. `RetryInfo` says when to ask again."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 80
 """The store of accounts does not answer. Retry is safe."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 81
