@@ -23,12 +23,13 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks_common.errors import FailedPrecondition, MatteworksError, NotFound, Unauthenticated
+from matteworks_common.http_lifecycle import HttpApp
+from matteworks_common.http_lifecycle import running as edge_running
 from matteworks_common.key_format import format_key
 from matteworks_common.lifecycle import App
 from matteworks_common.lifecycle import running as grpc_running
 from matteworks_common.settings import ServiceSettings
-from matteworks_edge.app import EdgeApp, EdgeDependencies, build
-from matteworks_edge.server import running as edge_running
+from matteworks_edge.app import EdgeDependencies, build
 from matteworks_edge.settings import EdgeSettings
 
 Answer = Callable[
@@ -255,7 +256,7 @@ class EdgeStack:
     http: httpx.AsyncClient
     accounts: AccountsInMemory
     compositor: SteeredCompositor
-    app: EdgeApp
+    app: HttpApp
     settings: EdgeSettings
     key: str = field(default="")
 

@@ -7,9 +7,9 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 import structlog
@@ -80,11 +80,24 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
             await asyncio.gather(poller, return_exceptions=True)
 
 
+class HasMetrics(Protocol):
+    """A wired service, whatever protocol it speaks."""
+
+    registry: CollectorRegistry
+
+
 S = TypeVar("S", bound=ServiceSettings)
+A = TypeVar("A", bound=HasMetrics)
+Serve = Callable[[A, S], AbstractAsyncContextManager[Running]]
 
 
 def main(name: str, kind: type[S], build: Callable[[S], Awaitable[App]]) -> None:
     """Entry point of a service process: exits 0 after SIGTERM or SIGINT, 2 when it cannot start."""
+    run_process(name, kind, build, running)
+
+
+def run_process(name: str, kind: type[S], build: Callable[[S], Awaitable[A]], serve: Serve[A, S]) -> None:
+    """As `main`, for an app that `serve` runs while its block does."""
     try:
         settings = load_settings(kind)
     except SettingsError as error:
@@ -92,14 +105,14 @@ def main(name: str, kind: type[S], build: Callable[[S], Awaitable[App]]) -> None
         sys.exit(2)
     configure_logging(name, settings.log_level)
     try:
-        uvloop.run(_serve(name, settings, build))
+        uvloop.run(_run(name, settings, build, serve))
     except SettingsError as error:
         # Only the wiring knows whether what a setting names exists: a file, a model, a device.
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
 
 
-async def _serve(name: str, settings: S, build: Callable[[S], Awaitable[App]]) -> None:
+async def _run(name: str, settings: S, build: Callable[[S], Awaitable[A]], serve: Serve[A, S]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,7 +126,7 @@ async def _serve(name: str, settings: S, build: Callable[[S], Awaitable[App]]) -
         # Objects of the start live until the end. Frozen, they are not scanned in every garbage collection.
         gc.collect()
         gc.freeze()
-        async with running(app, settings):
+        async with serve(app, settings):
             await stop.wait()
     finally:
         if provider:

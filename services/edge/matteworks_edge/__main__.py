@@ -1,6 +1,8 @@
 """Run the edge."""
 
-from matteworks_edge.server import main
+from matteworks_common.http_lifecycle import main
+from matteworks_edge.app import build
+from matteworks_edge.settings import EdgeSettings
 
 if __name__ == "__main__":
-    main()
+    main("edge", EdgeSettings, build)

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
+from matteworks_common.http_lifecycle import HttpApp
 from matteworks_edge.intake.admission import Admission
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_edge.middleware import ExchangeMiddleware
@@ -49,22 +50,7 @@ class EdgeDependencies:
     commit_retry_delays_s: tuple[float, ...] = (0.1, 0.3, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeApp:
-    """The wired edge, not yet listening.
-
-    Once `draining` is set, answers close their connections. `closing` holds what was opened, closed in
-    reverse order after the server has stopped.
-    """
-
-    asgi: Starlette
-    monitor: HealthMonitor
-    draining: asyncio.Event
-    closing: AsyncExitStack
-    registry: CollectorRegistry
-
-
-async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) -> EdgeApp:
+async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) -> HttpApp:
     """Wire the edge; what was opened is closed again when a later step fails."""
     deps = deps or EdgeDependencies()
     async with AsyncExitStack() as opening:
@@ -134,7 +120,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             exception_handlers={HTTPException: _raise},
         )
         asgi.router.redirect_slashes = False
-        return EdgeApp(asgi, monitor, draining, opening.pop_all(), registry)
+        return HttpApp(asgi, monitor, draining, opening.pop_all(), registry)
 
 
 def _open_fetcher(

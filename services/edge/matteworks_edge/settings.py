@@ -7,10 +7,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from matteworks_common.settings import MEBIBYTE, ServiceSettings
+from matteworks_common.http_lifecycle import HttpSettings
+from matteworks_common.settings import MEBIBYTE
 
 
-class EdgeSettings(ServiceSettings):
+class EdgeSettings(HttpSettings):
     """The REST gateway. `listen_address` serves HTTP here, not gRPC."""
 
     model_config = SettingsConfigDict(env_prefix="MATTEWORKS_EDGE_", frozen=True, extra="ignore")
@@ -42,12 +43,6 @@ class EdgeSettings(ServiceSettings):
         512 * MEBIBYTE,
         ge=64 * MEBIBYTE,
         description="Bytes of bodies and fetched pictures held at once; beyond that uploads are refused.",
-    )
-    keep_alive_s: int = Field(
-        3700,
-        ge=1,
-        description="Seconds that an idle connection stays open; longer than the proxy's own idle time, "
-        "so that no request meets a connection that is being closed.",
     )
     server_timing: bool = Field(
         True, description="Whether answers carry a Server-Timing header with the duration of each stage."

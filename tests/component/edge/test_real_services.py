@@ -17,12 +17,12 @@ from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks_auth.app import build as build_auth
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.channels import open_channel
+from matteworks_common.http_lifecycle import running as edge_running
 from matteworks_common.lifecycle import running as grpc_running
 from matteworks_common.settings import MEBIBYTE
 from matteworks_compositor.app import build as build_compositor
 from matteworks_compositor.settings import CompositorSettings
 from matteworks_edge.app import build as build_edge
-from matteworks_edge.server import running as edge_running
 from matteworks_edge.settings import EdgeSettings
 from tests.support.edge_harness import picture
 from tests.support.fake_inference import running_inference

@@ -1,34 +1,56 @@
-"""Serves the edge over HTTP, and stops without cutting off a request."""
+"""As `lifecycle`, for services that speak HTTP: serve, drain without cutting off a request, close."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
-import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry
+from pydantic import Field
 
-from matteworks_common.lifecycle import Running
-from matteworks_common.logs import configure_logging
-from matteworks_common.settings import SettingsError, load_settings
-from matteworks_common.telemetry import configure_tracing
-from matteworks_edge.app import EdgeApp, build
-from matteworks_edge.settings import EdgeSettings
+from matteworks_common.health import HealthMonitor
+from matteworks_common.lifecycle import Running, run_process
+from matteworks_common.settings import ServiceSettings, SettingsError
 
 log = structlog.get_logger()
 
 
+class HttpSettings(ServiceSettings):
+    """What every HTTP service reads."""
+
+    keep_alive_s: int = Field(
+        3700,
+        ge=1,
+        description="Seconds that an idle connection stays open; longer than the proxy's own idle time, "
+        "so that no request meets a connection that is being closed.",
+    )
+
+
+@dataclass
+class HttpApp:
+    """A wired service, not yet listening.
+
+    Once `draining` is set, answers should close their connections. `closing` holds what was opened, closed
+    in reverse order after the server has stopped.
+    """
+
+    asgi: Callable[..., Awaitable[Any]]
+    monitor: HealthMonitor
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
 @asynccontextmanager
-async def running(app: EdgeApp, settings: EdgeSettings) -> AsyncIterator[Running]:
+async def running(app: HttpApp, settings: HttpSettings) -> AsyncIterator[Running]:
     """Listen while the block runs. Then: not ready, wait for the proxy to notice, stop accepting, finish
-    what runs, settle what was reserved, close.
+    what runs, close. Raises SettingsError when the address is taken or not ours.
     """
     async with app.closing:
         listener = _listen(settings.listen_address)
@@ -62,6 +84,14 @@ async def running(app: EdgeApp, settings: EdgeSettings) -> AsyncIterator[Running
             await asyncio.gather(serving, poller, return_exceptions=True)
 
 
+S = TypeVar("S", bound=HttpSettings)
+
+
+def main(name: str, kind: type[S], build: Callable[[S], Awaitable[HttpApp]]) -> None:
+    """Entry point of a service process: exits 0 after SIGTERM or SIGINT, 2 when it cannot start."""
+    run_process(name, kind, build, running)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers, and with an event for its start."""
 
@@ -91,41 +121,7 @@ def _listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=2048)
-
-
-def main() -> None:
-    """Entry point of the process: exits 0 after SIGTERM or SIGINT, 2 when it cannot start."""
     try:
-        settings = load_settings(EdgeSettings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    configure_logging("edge", settings.log_level)
-    try:
-        uvloop.run(_serve(settings))
+        return socket.create_server((host, int(port)), family=family, backlog=2048)
     except OSError as error:
-        sys.stderr.write(f"Cannot listen on {settings.listen_address}: {error.strerror}\n")
-        sys.exit(2)
-
-
-async def _serve(settings: EdgeSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    provider = configure_tracing("edge", settings.otlp_endpoint)
-    try:
-        app = await build(settings)
-        if settings.metrics_port:
-            host = settings.listen_address.rpartition(":")[0]
-            start_http_server(settings.metrics_port, addr=host, registry=app.registry)
-        # What lives now lives until the end; collecting it again and again only costs pauses.
-        gc.collect()
-        gc.freeze()
-        async with running(app, settings):
-            await stop.wait()
-    finally:
-        if provider:
-            provider.shutdown()
-        log.info("stopped")
+        raise SettingsError(f"Cannot listen on {address}: {error.strerror}") from error
