@@ -17,13 +17,28 @@ from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 _TIMEOUT_S = 180.0
 # Answers that cost nothing and may be different a moment later.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
+# Answers that are about the photo or the parameters, and would be the same tomorrow.
+_ABOUT_PHOTO = {
+    httpx.codes.BAD_REQUEST,
+    httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+    httpx.codes.UNSUPPORTED_MEDIA_TYPE,
+    httpx.codes.UNPROCESSABLE_ENTITY,
+}
 _MAX_ATTEMPTS = 4
 _LONGEST_PAUSE_S = 30.0
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 
 
 class Refused(Exception):
-    """One photo could not be cut out; the message is for a person."""
+    """One photo could not be cut out; the message is for a person.
+
+    `is_about_photo`: the photo or what was asked of it is at fault, so that another attempt, or another
+    photo's luck, changes nothing. False: the server, the account or the way to it.
+    """
+
+    def __init__(self, message: str, *, is_about_photo: bool = True) -> None:
+        super().__init__(message)
+        self.is_about_photo = is_about_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +76,52 @@ class RestClient:
         self, photo: Path, parameters: Mapping[str, str], background: Path | None = None
     ) -> RestCutout:
         """The cut-out of `photo`. Empty parameters are left out. Raises Refused."""
+        return self.cut_out(photo.name, _bytes_of(photo), parameters, background)
+
+    def cut_out(
+        self,
+        name: str,
+        content: bytes,
+        parameters: Mapping[str, str],
+        background: Path | None = None,
+        *,
+        idempotency_key: str = "",
+    ) -> RestCutout:
+        """The cut-out of the picture `content`, which is called `name`. With an `idempotency_key` a repeat
+        within a day is not charged again. Raises Refused.
+        """
         fields = {name: value for name, value in parameters.items() if value}
-        files = {"image_file": (photo.name, _bytes_of(photo))}
+        files = {"image_file": (name, content)}
         if background is not None:
             files["bg_image_file"] = (background.name, _bytes_of(background))
-        response = self._post("/v1.0/removebg", fields, files)
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        response = self._post("/v1.0/removebg", fields, files, headers)
         content_type = response.headers.get("content-type", "").partition(";")[0]
         if response.status_code != httpx.codes.OK:
-            raise Refused(_reason(response))
+            raise Refused(_reason(response), is_about_photo=response.status_code in _ABOUT_PHOTO)
         if content_type not in _SUFFIXES:
             raise Refused(
-                f"the server sent {content_type or 'something without a type'} instead of a picture"
+                f"the server sent {content_type or 'something without a type'} instead of a picture",
+                is_about_photo=False,
             )
         return RestCutout(response.content, _SUFFIXES[content_type], response.status_code, response.headers)
 
     def _post(
-        self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]
+        self,
+        path: str,
+        fields: Mapping[str, str],
+        files: Mapping[str, tuple[str, bytes]],
+        headers: Mapping[str, str],
     ) -> httpx.Response:
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
-                response = self._http.post(path, data=fields, files=files, headers={"Accept": "*/*"})
+                response = self._http.post(
+                    path, data=fields, files=files, headers={"Accept": "*/*", **headers}
+                )
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 # Nobody knows whether the photo was charged, so there is no second attempt.
                 what = str(error) or type(error).__name__
-                raise Refused(f"{self._base_url} cannot be reached: {what}") from error
+                raise Refused(f"{self._base_url} cannot be reached: {what}", is_about_photo=False) from error
             if response.status_code not in _PASSING or attempt == _MAX_ATTEMPTS:
                 return response
             self._sleep(min(_retry_after_s(response), _LONGEST_PAUSE_S))

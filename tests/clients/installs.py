@@ -68,7 +68,7 @@ def install(client: Client, programs: Path, directory: Path) -> Installation:
         return Installation((_tool("sh"), str(program)), {})
     node = _tool("node")
     if client.packages:
-        _run(
+        run_installer(
             _tool("npm"), "install", "--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts",
             "--prefix", str(directory), *client.packages,
         )  # fmt: skip
@@ -77,9 +77,9 @@ def install(client: Client, programs: Path, directory: Path) -> Installation:
 
 
 def _install_python(client: Client, program: Path, directory: Path) -> Installation:
-    _run(sys.executable, "-m", "venv", "--without-pip", str(directory))
+    run_installer(sys.executable, "-m", "venv", "--without-pip", str(directory))
     # Our own pip installs into it: a second pip for each client would cost seconds each.
-    _run(
+    run_installer(
         sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install",
         "--quiet", "--disable-pip-version-check", *client.packages,
     )  # fmt: skip
@@ -95,9 +95,10 @@ def _tool(name: str) -> str:
     return found
 
 
-def _run(*command: str) -> None:
+def run_installer(*command: str, timeout_s: float = INSTALL_TIMEOUT_S) -> None:
+    """Run an installer. Raises NotInstalled with what it says."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotInstalled(str(error)) from error
     if done.returncode:

@@ -154,3 +154,22 @@ def test_remove_cuts_a_folder_and_a_second_run_only_what_is_missing(
     assert opened(out / "b.png") == ("RGBA", (220, 220))
     assert second.returncode == 0, second.stderr
     assert "1 done before" in second.stderr
+
+
+def test_bulk_cuts_a_folder_into_another_and_tells_what_failed(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with Image.open(demo_photo) as photo:
+        photo.resize((200, 200)).save(photos / "a.jpg")
+    (photos / "broken.png").write_bytes(b"not a picture")
+    out = tmp_path / "out"
+
+    first = matteworks(running_stack, "bulk", str(photos), str(out))
+    second = matteworks(running_stack, "bulk", str(photos), str(out))
+
+    assert first.returncode == 1
+    assert opened(out / "a.jpg.png") == ("RGBA", (200, 200))
+    assert "invalid_file_type" in (out / "_matteworks" / "failures.jsonl").read_text()
+    assert "0 made, 0 found done" in second.stderr

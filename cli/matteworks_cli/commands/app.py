@@ -9,6 +9,7 @@ from typing import ParamSpec
 
 import typer
 
+from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
 from matteworks_cli.commands.envoy_config import envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, revoke_key, rotate_key
@@ -44,6 +45,7 @@ def _told_in_one_sentence(command: Callable[P, None]) -> Callable[P, None]:
 
 app.command("up")(_told_in_one_sentence(up))
 app.command("remove")(_told_in_one_sentence(remove))
+app.command("bulk")(_told_in_one_sentence(bulk))
 app.command("demo")(_told_in_one_sentence(demo))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
 _keys.command("create")(_told_in_one_sentence(create_key))

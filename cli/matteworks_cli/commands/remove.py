@@ -20,7 +20,7 @@ from matteworks_deploy.local.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTOR
 from matteworks_deploy.local.state import StateDirectory
 
 # What a result may be, by the format that was asked for: known before anything is spent.
-_SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",), "auto": ("png", "jpg")}
+SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",), "auto": ("png", "jpg")}
 
 
 def remove(
@@ -73,8 +73,8 @@ def remove(
     An existing file is kept unless --overwrite is given, so a folder can be run again and only what is
     missing is sent. Exit code 1 when any photo failed; the others are written all the same.
     """
-    if output_format not in _SUFFIXES:
-        raise CommandFailed(f"--format is one of {', '.join(_SUFFIXES)}.", EXIT_USAGE)
+    if output_format not in SUFFIXES:
+        raise CommandFailed(f"--format is one of {', '.join(SUFFIXES)}.", EXIT_USAGE)
     parameters = {
         "size": size,
         "format": output_format,
@@ -82,7 +82,7 @@ def remove(
         "crop": "true" if crop else "",
         "crop_margin": crop_margin,
         "shadow_type": shadow,
-        **_named(fields or []),
+        **named_fields(fields or []),
     }
     base_url, key = reach(base_url, key, state)
     try:
@@ -92,7 +92,7 @@ def remove(
     order = order_photos(
         photos,
         directory,
-        _SUFFIXES[output_format],
+        SUFFIXES[output_format],
         patterns=patterns or (),
         is_recursive=recursive,
         is_overwriting=overwrite,
@@ -158,7 +158,8 @@ def _cut_all(order: Order, cut: Callable[[Photo], Path], jobs: int) -> int:
     return failure_count
 
 
-def _named(fields: list[str]) -> dict[str, str]:
+def named_fields(fields: list[str]) -> dict[str, str]:
+    """NAME=VALUE texts by name. Raises CommandFailed for any other text."""
     named = {}
     for field in fields:
         name, separator, value = field.partition("=")
