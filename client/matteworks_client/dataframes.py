@@ -1,4 +1,4 @@
-"""Cut-outs inside other people's batch engines: one class that Ray Data and Daft call with a batch of pictures.
+"""Cut-outs inside other batch engines: one class that Ray Data and Daft call with a batch of pictures.
 
 Neither engine is imported: both take a plain class, make it once for each worker process, and call it with
 columns of a batch. `docs/bulk.md` has a program for each.
@@ -31,7 +31,7 @@ class CutoutActor:
         self._choices = choices
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
-        """`batch` with the lists `cutout` (encoded file or None) and `error` (text, empty when it went well)."""
+        """`batch` with the lists `cutout` (encoded file or None) and `error` (text, else empty)."""
         cutouts, errors = self.cut(bytes(picture) for picture in batch[self._column])
         return {**batch, "cutout": cutouts, "error": errors}
 

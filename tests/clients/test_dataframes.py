@@ -1,4 +1,4 @@
-"""Ray Data and Daft over a folder of pictures, installed as their users have them, against the whole stack."""
+"""Ray Data and Daft over a folder of pictures, installed as users have them, against the whole stack."""
 
 from __future__ import annotations
 
