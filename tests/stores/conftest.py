@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from matteworks_auth.plans import Plan, Plans
-from matteworks_auth.store import AccountStore
-from matteworks_auth.store_memory import MemoryAccountStore
-from matteworks_auth.store_valkey import ValkeyAccountStore, open_valkey
+from matteworks_auth.rules.plans import Plan, Plans
+from matteworks_auth.stores.contract import AccountStore
+from matteworks_auth.stores.memory.store import MemoryAccountStore
+from matteworks_auth.stores.valkey.connection import open_valkey
+from matteworks_auth.stores.valkey.store import ValkeyAccountStore
 from tests.support.clock import ManualClock
 from tests.support.valkey import ValkeyProcess
 

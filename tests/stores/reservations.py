@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from matteworks_auth.quota import Price
-from matteworks_auth.store import AccountStore, Held, Reservation
+from matteworks_auth.rules.quota import Price
+from matteworks_auth.stores.contract import AccountStore, Held, Reservation
 
 FULL = Price(1000, is_free_call_eligible=False)
 PREVIEW = Price(250, is_free_call_eligible=True)
@@ -24,3 +24,8 @@ async def hold(
             request_id, account_id, "k", prices or (FULL,), megapixels, fingerprint, round(ttl_s * 1e6)
         )
     )
+
+
+async def commit(store: AccountStore, account_id: str, owner_request_id: str, request_id: str) -> int:
+    """Thousandths of a credit charged."""
+    return (await store.commit(account_id, owner_request_id, request_id)).charged_milli

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from matteworks_auth.keys import KeyRecord
-from matteworks_auth.store import AccountStore
+from matteworks_auth.rules.keys import KeyRecord
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.errors import NotFound
 from tests.stores.conftest import PLANS
 
@@ -47,19 +47,19 @@ async def test_keys_are_listed_oldest_first(store: AccountStore) -> None:
 
 async def test_a_revocation_stays_whatever_follows(store: AccountStore) -> None:
     await store.put_key(record("key1"))
-    await store.end_key("key1", "revoke", 5)
-    await store.end_key("key1", "revoke", 9)
-    ended = await store.end_key("key1", "expire", 7)
+    await store.revoke_key("key1", 5)
+    await store.revoke_key("key1", 9)
+    ended = await store.update_key("key1", expires_us=7)
     assert (ended.revoked_us, ended.expires_us) == (5, 7)
 
 
 async def test_an_end_can_come_nearer_but_not_go_away(store: AccountStore) -> None:
     await store.put_key(record("key1"))
-    ends = [(await store.end_key("key1", "expire", at_us)).expires_us for at_us in (9, 5, 7)]
+    ends = [(await store.update_key("key1", expires_us=at_us)).expires_us for at_us in (9, 5, 7)]
     assert ends == [9, 5, 5]
 
 
 async def test_an_unknown_key_cannot_be_ended(store: AccountStore) -> None:
     with pytest.raises(NotFound):
-        await store.end_key("nothing", "revoke", 1)
+        await store.revoke_key("nothing", 1)
     assert await store.get_key("nothing") is None

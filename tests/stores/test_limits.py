@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_auth.calendar_us import day_of
-from matteworks_auth.store import AccountStore
+from matteworks_auth.rules.calendar_us import day_of
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.errors import FailedPrecondition, LimitExceeded
 from tests.stores.conftest import PLANS
-from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.stores.reservations import FULL, PREVIEW, commit, hold
 from tests.support.clock import ManualClock
 
 
@@ -64,7 +64,7 @@ async def test_open_requests_are_bounded(store: AccountStore) -> None:
     with pytest.raises(LimitExceeded) as caught:
         await hold(store, "r3")
     assert caught.value.reason == reasons.ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     await hold(store, "r4")
 
 
@@ -72,7 +72,7 @@ async def test_the_daily_quota_ends_at_midnight(store: AccountStore, clock: Manu
     await make(store, "tight")
     for i in range(3):
         await hold(store, f"r{i}")
-        await store.commit("a", f"r{i}", f"r{i}")
+        await commit(store, "a", f"r{i}", f"r{i}")
     with pytest.raises(LimitExceeded) as caught:
         await hold(store, "r9")
     assert caught.value.reason == reasons.ERROR_REASON_QUOTA_EXCEEDED
@@ -88,7 +88,7 @@ async def test_the_monthly_quota_ends_with_the_month(store: AccountStore, clock:
     await make(store, "tight")
     for i in range(5):
         await hold(store, f"r{i}")
-        await store.commit("a", f"r{i}", f"r{i}")
+        await commit(store, "a", f"r{i}", f"r{i}")
         clock.advance(86_400 if i == 2 else 0)
     with pytest.raises(LimitExceeded) as caught:
         await hold(store, "r9")
@@ -104,7 +104,7 @@ async def test_free_calls_pay_for_previews_until_the_month_ends(
     for i in range(2):
         held = await hold(store, f"r{i}", PREVIEW)
         assert held.credits_milli == 0
-        await store.commit("a", f"r{i}", f"r{i}")
+        await commit(store, "a", f"r{i}", f"r{i}")
     assert (await store.get_account("a")).free_calls == 0
     with pytest.raises(FailedPrecondition):
         await hold(store, "r9", PREVIEW)
@@ -123,16 +123,17 @@ async def test_daily_counters_say_what_happened(store: AccountStore, clock: Manu
     await make(store, "free")
     await store.grant("g", "a", "payg", 2000)
     await hold(store, "r1", FULL, megapixels=4)
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     await hold(store, "r2", FULL)
     await store.release("a", "r2", "r2")
     await hold(store, "r3", PREVIEW)
-    await store.commit("a", "r3", "r3")
+    await commit(store, "a", "r3", "r3")
     await hold(store, "r4")
     with pytest.raises(FailedPrecondition):
         await hold(store, "r5")
     today = day_of(round(clock.unix_s() * 1e6))
-    (usage,) = await store.usage("a", today - 3, today)
+    (row,) = await store.usage("a", today - 3, today)
+    usage = row.counts
     assert (usage.committed, usage.released, usage.refused) == (2, 1, 1)
     assert (usage.charged, usage.megapixels, usage.free_calls) == (1000, 5, 1)
 

@@ -8,10 +8,10 @@ import pytest
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_auth.ledger_check import check, drift_milli
-from matteworks_auth.store import AccountStore
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.errors import Conflict, FailedPrecondition, NotFound
 from tests.stores.conftest import PLANS
-from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.stores.reservations import FULL, PREVIEW, commit, hold
 from tests.support.clock import ManualClock
 
 
@@ -29,7 +29,7 @@ async def test_a_reservation_moves_credits_from_balance_to_held(store: AccountSt
 
 async def test_a_commit_charges_once_however_often_it_is_sent(store: AccountStore) -> None:
     await hold(store, "r1")
-    assert [await store.commit("a", "r1", "r1") for _ in range(3)] == [1000, 1000, 1000]
+    assert [await commit(store, "a", "r1", "r1") for _ in range(3)] == [1000, 1000, 1000]
     record = await store.get_account("a")
     assert (record.subscription, record.held, record.spent) == (9000, 0, 1000)
 
@@ -43,7 +43,7 @@ async def test_a_release_gives_back_once(store: AccountStore) -> None:
 
 async def test_a_release_after_a_commit_changes_nothing(store: AccountStore) -> None:
     await hold(store, "r1")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     assert await store.release("a", "r1", "r1") == 0
     assert (await store.get_account("a")).spent == 1000
 
@@ -52,7 +52,7 @@ async def test_a_released_reservation_cannot_be_charged(store: AccountStore) -> 
     await hold(store, "r1")
     await store.release("a", "r1", "r1")
     with pytest.raises(FailedPrecondition) as caught:
-        await store.commit("a", "r1", "r1")
+        await commit(store, "a", "r1", "r1")
     assert caught.value.reason == reasons.ERROR_REASON_RESERVATION_RELEASED
 
 
@@ -138,13 +138,13 @@ async def test_what_came_back_by_time_cannot_be_charged(store: AccountStore, clo
     await hold(store, "r1", ttl_s=60)
     clock.advance(61)
     with pytest.raises(FailedPrecondition):
-        await store.commit("a", "r1", "r1")
+        await commit(store, "a", "r1", "r1")
 
 
 async def test_the_ledger_check_finds_no_drift_and_sees_one(store: AccountStore) -> None:
     await hold(store, "r1")
     await hold(store, "r2")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     assert await check(store) == []
     record = await store.get_account("a")
     object.__setattr__(record, "granted", record.granted + 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_auth.store import AccountStore
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.errors import FailedPrecondition, LimitExceeded
 from tests.stores.conftest import PLANS, RECORD_TTL_US
-from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.stores.reservations import FULL, PREVIEW, commit, hold
 from tests.support.clock import ManualClock
 
 
@@ -33,15 +33,15 @@ async def test_a_repeat_takes_nothing_of_the_rate(store: AccountStore) -> None:
 async def test_both_commits_charge_once_between_them(store: AccountStore) -> None:
     await hold(store, "r1", fingerprint="f")
     await hold(store, "r2", fingerprint="f")
-    assert [await store.commit("a", "r1", r) for r in ("r2", "r1")] == [1000, 0]
+    assert [await commit(store, "a", "r1", r) for r in ("r2", "r1")] == [1000, 0]
     assert (await store.get_account("a")).spent == 1000
 
 
 async def test_a_repeat_after_the_charge_is_free(store: AccountStore) -> None:
     await hold(store, "r1", fingerprint="f")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     await hold(store, "r2", fingerprint="f")
-    assert await store.commit("a", "r1", "r2") == 0
+    assert await commit(store, "a", "r1", "r2") == 0
 
 
 async def test_credits_come_back_when_all_have_given_up(store: AccountStore) -> None:
@@ -60,7 +60,7 @@ async def test_a_repeat_of_a_failed_request_is_charged_anew(store: AccountStore)
 
 async def test_after_the_window_it_is_a_new_request(store: AccountStore, clock: ManualClock) -> None:
     await hold(store, "r1", fingerprint="f")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     clock.advance(30)
     assert not (await hold(store, "r2", fingerprint="f")).is_repeat
 
@@ -83,22 +83,22 @@ async def test_a_repeat_that_was_released_cannot_be_charged(store: AccountStore)
     await hold(store, "r2", fingerprint="f")
     await store.release("a", "r1", "r2")
     with pytest.raises(FailedPrecondition) as caught:
-        await store.commit("a", "r1", "r2")
+        await commit(store, "a", "r1", "r2")
     assert caught.value.reason == reasons.ERROR_REASON_RESERVATION_RELEASED
-    assert await store.commit("a", "r1", "r1") == 1000
+    assert await commit(store, "a", "r1", "r1") == 1000
 
 
 async def test_a_repeat_stays_charged_although_the_first_gives_up(store: AccountStore) -> None:
     await hold(store, "r1", fingerprint="f")
     await hold(store, "r2", fingerprint="f")
     await store.release("a", "r1", "r1")
-    assert await store.commit("a", "r1", "r2") == 1000
+    assert await commit(store, "a", "r1", "r2") == 1000
 
 
 async def test_each_commit_tells_again_what_it_told_first(store: AccountStore) -> None:
     await hold(store, "r1", fingerprint="f")
     await hold(store, "r2", fingerprint="f")
-    assert [await store.commit("a", "r1", r) for r in ("r1", "r2", "r1", "r2")] == [1000, 0, 1000, 0]
+    assert [await commit(store, "a", "r1", r) for r in ("r1", "r2", "r1", "r2")] == [1000, 0, 1000, 0]
 
 
 async def test_repeats_count_as_open_requests(store: AccountStore) -> None:
@@ -119,12 +119,12 @@ async def test_a_repeat_passes_when_the_rate_is_used_up(store: AccountStore) -> 
 
 async def test_a_repeat_keeps_the_first_one_remembered(store: AccountStore, clock: ManualClock) -> None:
     await hold(store, "r1", fingerprint="f")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     clock.advance(29)
     await hold(store, "r2", fingerprint="f", ttl_s=2 * RECORD_TTL_US / 1e6)
     clock.advance(RECORD_TTL_US / 1e6 - 1)
-    assert await store.commit("a", "r1", "r2") == 0
-    assert await store.commit("a", "r1", "r1") == 1000
+    assert await commit(store, "a", "r1", "r2") == 0
+    assert await commit(store, "a", "r1", "r1") == 1000
 
 
 async def test_abandoned_members_give_the_charge_back_together(

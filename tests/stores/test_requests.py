@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_auth.calendar_us import day_of
-from matteworks_auth.quota import Price
-from matteworks_auth.store import AccountStore, Reservation
+from matteworks_auth.rules.calendar_us import day_of
+from matteworks_auth.rules.quota import Price
+from matteworks_auth.stores.contract import AccountStore, Reservation
 from matteworks_common.errors import (
     Conflict,
     FailedPrecondition,
@@ -18,7 +18,7 @@ from matteworks_common.errors import (
     NotFound,
 )
 from tests.stores.conftest import MAX_SETTLED, PLANS, RECORD_TTL_US
-from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.stores.reservations import FULL, PREVIEW, commit, hold
 from tests.support.clock import ManualClock
 
 
@@ -52,12 +52,12 @@ async def test_a_refused_request_may_come_again_under_its_id(store: AccountStore
 async def test_a_settled_id_is_new_again_after_its_time(store: AccountStore, clock: ManualClock) -> None:
     """T10, last part."""
     await hold(store, "r1")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     clock.advance(RECORD_TTL_US / 1e6 - 1)
-    assert await store.commit("a", "r1", "r1") == 1000
+    assert await commit(store, "a", "r1", "r1") == 1000
     clock.advance(1)
     with pytest.raises(NotFound):
-        await store.commit("a", "r1", "r1")
+        await commit(store, "a", "r1", "r1")
     await hold(store, "r1")
     assert (await store.get_account("a")).held == 1000
 
@@ -78,14 +78,14 @@ async def test_an_open_request_is_never_forgotten(store: AccountStore) -> None:
     for i in range(MAX_SETTLED + 5):
         await hold(store, f"r{i}", test_key)
         await store.release("a", f"r{i}", f"r{i}")
-    assert await store.commit("a", "held", "held") == 1000
+    assert await commit(store, "a", "held", "held") == 1000
 
 
 async def test_ids_of_two_accounts_are_apart(store: AccountStore) -> None:
     await store.create_account("b", "Ben", PLANS.find("plain"))
     await hold(store, "r1")
     with pytest.raises(NotFound):
-        await store.commit("b", "r1", "r1")
+        await commit(store, "b", "r1", "r1")
     other = Reservation("r1", "b", "k", (PREVIEW,), 1, "", 60_000_000)
     assert (await store.reserve(other)).credits_milli == 250
 
@@ -94,7 +94,7 @@ async def test_a_request_is_settled_under_its_own_reservation_only(store: Accoun
     await hold(store, "r1")
     await hold(store, "r2")
     with pytest.raises(NotFound):
-        await store.commit("a", "r1", "r2")
+        await commit(store, "a", "r1", "r2")
 
 
 async def test_an_unknown_account_holds_nothing(store: AccountStore) -> None:
@@ -106,7 +106,7 @@ async def test_an_unknown_account_holds_nothing(store: AccountStore) -> None:
 async def test_a_test_key_reserves_nothing_but_counts_in_the_rate(store: AccountStore) -> None:
     held = await hold(store, "r1", Price(0, is_free_call_eligible=False), megapixels=3)
     assert (held.credits_milli, held.rate.remaining) == (0, 497)
-    assert await store.commit("a", "r1", "r1") == 0
+    assert await commit(store, "a", "r1", "r1") == 0
 
 
 async def test_the_rate_is_checked_before_the_balance(store: AccountStore) -> None:
@@ -120,7 +120,7 @@ async def test_the_rate_is_checked_before_the_balance(store: AccountStore) -> No
 async def test_the_quota_is_checked_before_the_concurrency(store: AccountStore) -> None:
     await store.set_plan("a", PLANS.find("tight"))
     await hold(store, "r0")
-    await store.commit("a", "r0", "r0")
+    await commit(store, "a", "r0", "r0")
     for i in (1, 2):
         await hold(store, f"r{i}")
     with pytest.raises(LimitExceeded) as caught:
@@ -160,8 +160,8 @@ async def test_only_hundred_overdue_requests_are_given_back_in_one_step(
     clock.advance(65)
     assert await store.release_overdue() == 250
     today = day_of(round(clock.unix_s() * 1e6))
-    (usage,) = await store.usage("a", today, today)
-    assert usage.released == 250
+    (row,) = await store.usage("a", today, today)
+    assert row.counts.released == 250
 
 
 async def test_a_grant_under_a_used_id_with_another_amount_is_refused(store: AccountStore) -> None:
@@ -184,5 +184,5 @@ async def test_large_amounts_stay_exact(store: AccountStore) -> None:
     price = Price(10**15 - 7, is_free_call_eligible=False)
     assert (await hold(store, "r1", price)).credits_milli == 10**15 - 7
     assert (await store.get_account("a")).held == 10**15 - 7
-    assert await store.commit("a", "r1", "r1") == 10**15 - 7
+    assert await commit(store, "a", "r1", "r1") == 10**15 - 7
     assert (await store.get_account("a")).spent == 10**15 - 7

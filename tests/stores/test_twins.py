@@ -8,12 +8,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from matteworks_auth.calendar_us import day_of
-from matteworks_auth.keys import KeyRecord
 from matteworks_auth.ledger_check import check
-from matteworks_auth.store import AccountStore
-from matteworks_auth.store_memory import MemoryAccountStore
-from matteworks_auth.store_valkey import ValkeyAccountStore, open_valkey
+from matteworks_auth.rules.calendar_us import day_of
+from matteworks_auth.rules.keys import KeyRecord
+from matteworks_auth.stores.contract import AccountStore
+from matteworks_auth.stores.memory.store import MemoryAccountStore
+from matteworks_auth.stores.valkey.connection import open_valkey
+from matteworks_auth.stores.valkey.store import ValkeyAccountStore
 from matteworks_common.errors import MatteworksError
 from tests.stores.conftest import PLANS, RECORD_TTL_US, REPEAT_WINDOW_US
 from tests.stores.reservations import FULL, PREVIEW, hold
@@ -30,7 +31,8 @@ steps = st.one_of(
     st.tuples(st.just("release"), request_ids, request_ids),
     st.tuples(st.just("advance"), st.sampled_from([0.5, 7, 31, 61, 3_599, 90_000, 30 * 86_400])),
     st.tuples(st.just("sweep")),
-    st.tuples(st.just("end_key"), st.sampled_from(["expire", "revoke"]), st.sampled_from([5, 9])),
+    st.tuples(st.just("update_key"), st.sampled_from([5, 9]), st.sampled_from(["", "shop"])),
+    st.tuples(st.just("revoke_key"), st.sampled_from([5, 9])),
     st.tuples(st.just("grant"), st.sampled_from(["g1", "g2"]), st.sampled_from([250, 1000])),
     st.tuples(st.just("plan"), st.sampled_from(["plain", "free", "tight"])),
 )  # fmt: skip
@@ -49,8 +51,10 @@ async def apply(store: AccountStore, step: tuple[Any, ...]) -> object:
                 return await store.grant(request_id, "a", "payg", amount)
             case ("plan", name):
                 return await store.set_plan("a", PLANS.find(name))
-            case ("end_key", how, at_us):
-                return await store.end_key("key", how, at_us)
+            case ("update_key", at_us, name):
+                return await store.update_key("key", expires_us=at_us, display_name=name)
+            case ("revoke_key", at_us):
+                return await store.revoke_key("key", at_us)
             case ("sweep",):
                 # Not its count: the real one looks at an account up to one step later.
                 await store.release_overdue()

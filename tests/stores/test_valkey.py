@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,11 +15,13 @@ from redis.asyncio import Redis
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_auth import ledger_check
-from matteworks_auth.quota import Price
-from matteworks_auth.store_valkey import DUE_KEY, ValkeyAccountStore, open_valkey
+from matteworks_auth.rules.quota import Price
+from matteworks_auth.stores.valkey.connection import open_valkey
+from matteworks_auth.stores.valkey.session import DUE_KEY
+from matteworks_auth.stores.valkey.store import ValkeyAccountStore
 from matteworks_common.errors import LimitExceeded, Unavailable
 from tests.stores.conftest import PLANS, RECORD_TTL_US, REPEAT_WINDOW_US
-from tests.stores.reservations import FULL, PREVIEW, hold
+from tests.stores.reservations import FULL, PREVIEW, commit, hold
 from tests.support.clock import ManualClock
 from tests.support.valkey import ValkeyProcess
 
@@ -80,7 +83,9 @@ async def fragile(own_valkey: ValkeyProcess) -> AsyncIterator[ValkeyAccountStore
 def plans_file(tmp_path: Path) -> Path:
     """A file with the plan that these tests use."""
     entries = "\n".join(
-        f"{name} = {value}" for name, value in asdict(PLANS.find("plain")).items() if name != "name"
+        f"{name} = {json.dumps(value)}"
+        for name, value in asdict(PLANS.find("plain")).items()
+        if name not in ("name", "display_name")
     )
     path = tmp_path / "plans.toml"
     path.write_text(f'default = "plain"\n[plans.plain]\n{entries}\n')
@@ -149,7 +154,7 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(replicas: Replica
     await replicas.client.script_flush()
     await hold(store, "r1")
     await replicas.client.script_flush()
-    assert await store.commit("a", "r1", "r1") == 1000
+    assert await commit(store, "a", "r1", "r1") == 1000
 
 
 async def test_every_key_of_an_account_is_in_one_slot(replicas: Replicas) -> None:
@@ -157,9 +162,11 @@ async def test_every_key_of_an_account_is_in_one_slot(replicas: Replicas) -> Non
     await store.create_account("a", "Anna", PLANS.find("free"))
     await store.grant("g", "a", "payg", 5000)
     await hold(store, "r1", PREVIEW, fingerprint="f")
-    await store.commit("a", "r1", "r1")
+    await commit(store, "a", "r1", "r1")
     keys = [str(key) for key in await replicas.client.keys("mw:*")]
-    assert {key for key in keys if not key.startswith("mw:{a}:")} == {"mw:accounts", "mw:due"}
+    assert {key for key in keys if not key.startswith("mw:{a}:")} == {
+        *("mw:account-ids", "mw:audit", "mw:due")
+    }
 
 
 async def test_what_is_settled_leaves_by_itself(replicas: Replicas) -> None:
@@ -169,7 +176,7 @@ async def test_what_is_settled_leaves_by_itself(replicas: Replicas) -> None:
     await hold(store, "r1", fingerprint="f")
     await hold(store, "r2", fingerprint="f")
     assert await replicas.client.pttl("mw:{a}:request:r1") == -1
-    await store.commit("a", "r1", "r2")
+    await commit(store, "a", "r1", "r2")
     await store.release("a", "r1", "r1")
     for name in ("request:r1", "request:r2", "settled", "equal:f"):
         assert 0 < await replicas.client.pttl(f"mw:{{a}}:{name}") <= RECORD_TTL_US / 1000
@@ -186,7 +193,7 @@ async def test_cancelled_calls_never_get_each_others_answers(replicas: Replicas)
     async def one(i: int) -> None:
         held = await hold(store, f"r{i}", FREE)
         assert held.owner_request_id == f"r{i}"
-        await store.commit("a", f"r{i}", f"r{i}")
+        await commit(store, "a", f"r{i}", f"r{i}")
 
     for start in range(0, 1000, 50):
         tasks = [asyncio.create_task(one(i)) for i in range(start, start + 50)]
@@ -206,13 +213,13 @@ async def test_a_dead_server_refuses_and_a_new_one_goes_on(
     """T07: fails closed, remembers what it answered, scripts are loaded again."""
     first = await hold(fragile, "r1")
     own_valkey.kill()
-    for step in (hold(fragile, "r2"), fragile.commit("a", "r1", "r1"), fragile.get_key("k")):
+    for step in (hold(fragile, "r2"), commit(fragile, "a", "r1", "r1"), fragile.get_key("k")):
         with pytest.raises(Unavailable) as caught:
             await step
         assert caught.value.reason == reasons.ERROR_REASON_STORE_UNAVAILABLE
     own_valkey.start()
     assert await hold(fragile, "r1") == first
-    assert [await fragile.commit("a", "r1", "r1") for _ in range(2)] == [1000, 1000]
+    assert [await commit(fragile, "a", "r1", "r1") for _ in range(2)] == [1000, 1000]
     assert (await fragile.get_account("a")).spent == 1000
 
 
@@ -230,9 +237,9 @@ async def test_a_silent_server_is_refused_in_time_and_charges_once_when_it_wakes
     held = await hold(fragile, "r1")
     own_valkey.pause()
     with pytest.raises(Unavailable):
-        await fragile.commit("a", held.owner_request_id, "r1")
+        await commit(fragile, "a", held.owner_request_id, "r1")
     own_valkey.resume()
-    assert await fragile.commit("a", held.owner_request_id, "r1") == 1000
+    assert await commit(fragile, "a", held.owner_request_id, "r1") == 1000
     record = await fragile.get_account("a")
     assert (record.subscription, record.held, record.spent) == (9000, 0, 1000)
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_auth.keys import KeyHasher, KeyRecord
 from matteworks_auth.metrics import AuthMetrics
-from matteworks_auth.store import AccountStore
+from matteworks_auth.rules.keys import KeyHasher, KeyRecord
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.clock import Clock
-from matteworks_common.errors import Unauthenticated
+from matteworks_common.errors import Forbidden, Unauthenticated
 from matteworks_common.key_format import KeyParts, parse_key
 
 CACHE_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who knocks, and from where; empty: not told. An empty dialect is the key's own."""
+
+    api_key: str
+    origin: str = ""
+    address: str = ""
+    dialect: str = ""
 
 
 class Authenticator:
@@ -31,12 +42,13 @@ class Authenticator:
         # By key id: until when on the monotonic clock, and the record.
         self._remembered: OrderedDict[str, tuple[float, KeyRecord]] = OrderedDict()
 
-    async def identify(self, api_key: str) -> KeyRecord:
+    async def identify(self, caller: Caller) -> KeyRecord:
         """The key's record, its account and plan in it.
 
         Raises Unauthenticated, with one reason and text for everything but a missing key, so that an
-        answer tells nothing about which keys exist.
+        answer tells nothing about which keys exist; Forbidden for a good key in the wrong place.
         """
+        api_key = caller.api_key
         if not api_key:
             raise Unauthenticated(reasons.ERROR_REASON_KEY_MISSING, "Send an API key.", field="api_key")
         parts = parse_key(api_key)
@@ -48,6 +60,13 @@ class Authenticator:
         if record is None or not is_match or not record.is_valid_at(round(self._clock.unix_s() * 1e6)):
             self._metrics.authentications.labels("invalid").inc()
             raise _invalid()
+        try:
+            record.restrictions.check(
+                origin=caller.origin, address=caller.address, dialect=caller.dialect or record.own_dialect
+            )
+        except Forbidden:
+            self._metrics.authentications.labels("restricted").inc()
+            raise
         self._metrics.authentications.labels("valid").inc()
         return record
 

@@ -10,7 +10,8 @@ class AuthMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.authentications = Counter(
-            "matteworks_auth_authentications", "Keys looked at, by outcome: valid, invalid, malformed.",
+            "matteworks_auth_authentications",
+            "Keys looked at, by outcome: valid, restricted, invalid, malformed.",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self.reservations = Counter(

@@ -42,6 +42,12 @@ class AuthSettings(ServiceSettings):
         ge=1000,
         description="Settled request ids remembered of one account; beyond, the oldest are forgotten early.",
     )
+    audit_retention_days: int = Field(
+        400, ge=1, le=3660, description="Days for which the log of administrators' changes is kept."
+    )
+    audit_max_events: int = Field(
+        100_000, ge=1000, description="Changes kept in that log; beyond, the oldest are forgotten early."
+    )
     sweep_interval_s: float = Field(
         5.0, gt=0, description="Seconds between two sweeps for overdue reservations."
     )

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from matteworks_auth.metrics import AuthMetrics
-from matteworks_auth.store import AccountStore
+from matteworks_auth.stores.contract import AccountStore
 from matteworks_common.errors import Unavailable
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from matteworks_auth.store_valkey import open_valkey
+from matteworks_auth.stores.valkey.connection import open_valkey
 from tests.component.auth.harness import serving
 from tests.support.valkey import ValkeyProcess
 

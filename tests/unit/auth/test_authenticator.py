@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
-from matteworks_auth.authenticator import Authenticator
-from matteworks_auth.keys import KeyHasher, KeyRecord
+from matteworks_auth.authenticator import Authenticator, Caller
 from matteworks_auth.metrics import AuthMetrics
-from matteworks_auth.plans import Plan, Plans
-from matteworks_auth.store_memory import MemoryAccountStore
+from matteworks_auth.rules.keys import KeyHasher, KeyRecord
+from matteworks_auth.rules.plans import Plan, Plans
+from matteworks_auth.stores.memory.store import MemoryAccountStore
 from matteworks_common.errors import Unauthenticated
 from matteworks_common.key_format import format_key
 from tests.support.clock import ManualClock
@@ -61,54 +61,54 @@ async def bench() -> Bench:
 async def test_a_burst_costs_one_look_up(bench: Bench) -> None:
     text, _ = await bench.make_key()
     for _ in range(5):
-        assert (await bench.authenticator.identify(text)).plan == "plain"
+        assert (await bench.authenticator.identify(Caller(text))).plan == "plain"
     assert bench.store.lookup_count == 1
 
 
 async def test_a_remembered_key_is_looked_up_again_after_its_time(bench: Bench) -> None:
     text, _ = await bench.make_key()
-    await bench.authenticator.identify(text)
+    await bench.authenticator.identify(Caller(text))
     bench.clock.advance(2)
-    await bench.authenticator.identify(text)
+    await bench.authenticator.identify(Caller(text))
     assert bench.store.lookup_count == 2
 
 
 async def test_a_remembered_id_does_not_let_a_wrong_secret_in(bench: Bench) -> None:
     text, key_id = await bench.make_key()
-    await bench.authenticator.identify(text)
+    await bench.authenticator.identify(Caller(text))
     forged = bench.hasher.new_key("live").text.split("_")
 
     with pytest.raises(Unauthenticated):
-        await bench.authenticator.identify(format_key("live", key_id, forged[3][:-6]))
+        await bench.authenticator.identify(Caller(format_key("live", key_id, forged[3][:-6])))
 
 
 async def test_a_remembered_key_still_expires_on_time(bench: Bench) -> None:
     text, _ = await bench.make_key(life_s=1)
-    await bench.authenticator.identify(text)
+    await bench.authenticator.identify(Caller(text))
     bench.clock.advance(1)
     with pytest.raises(Unauthenticated):
-        await bench.authenticator.identify(text)
+        await bench.authenticator.identify(Caller(text))
 
 
 async def test_a_forgotten_key_is_looked_up_at_once(bench: Bench) -> None:
     text, key_id = await bench.make_key()
-    await bench.authenticator.identify(text)
-    await bench.store.end_key(key_id, "revoke", 1)
+    await bench.authenticator.identify(Caller(text))
+    await bench.store.revoke_key(key_id, 1)
     bench.authenticator.forget(key_id)
     with pytest.raises(Unauthenticated):
-        await bench.authenticator.identify(text)
+        await bench.authenticator.identify(Caller(text))
 
 
 async def test_a_malformed_key_costs_no_look_up(bench: Bench) -> None:
     text, _ = await bench.make_key()
     with pytest.raises(Unauthenticated):
-        await bench.authenticator.identify(text[:-1] + ("0" if text[-1] != "0" else "1"))
+        await bench.authenticator.identify(Caller(text[:-1] + ("0" if text[-1] != "0" else "1")))
     assert bench.store.lookup_count == 0
 
 
 async def test_unknown_ids_do_not_fill_the_memory(bench: Bench) -> None:
     for _ in range(3):
         with pytest.raises(Unauthenticated):
-            await bench.authenticator.identify(bench.hasher.new_key("live").text)
+            await bench.authenticator.identify(Caller(bench.hasher.new_key("live").text))
     assert bench.store.lookup_count == 3
     assert not bench.authenticator._remembered

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_auth.calendar_us import (
+from matteworks_auth.rules.calendar_us import (
     day_from_text,
     day_of,
     day_to_text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from matteworks_auth.keys import KeyHasher, KeyRecord
+from matteworks_auth.rules.keys import KeyHasher, KeyRecord
 from matteworks_common.key_format import parse_key
 
 

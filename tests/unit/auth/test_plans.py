@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import matteworks_auth
-from matteworks_auth.plans import load_plans
+from matteworks_auth.rules.plans import load_plans
 from matteworks_common.errors import NotFound
 from matteworks_common.settings import SettingsError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_auth.quota import MAX_LIMIT, WINDOW_US, Price, pay, weigh
+from matteworks_auth.rules.quota import MAX_LIMIT, WINDOW_US, Price, pay, weigh
 
 NOW_US = 1_800_000_000_000_000
 

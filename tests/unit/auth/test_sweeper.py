@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from matteworks_auth.metrics import AuthMetrics
-from matteworks_auth.plans import Plan, Plans
-from matteworks_auth.refusals import store_unavailable
-from matteworks_auth.store_memory import MemoryAccountStore
+from matteworks_auth.rules.plans import Plan, Plans
+from matteworks_auth.stores.memory.store import MemoryAccountStore
+from matteworks_auth.stores.refusals import store_unavailable
 from matteworks_auth.sweeper import Sweeper
 from tests.support.clock import ManualClock
 

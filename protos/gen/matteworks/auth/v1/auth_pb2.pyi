@@ -1286,6 +1286,7 @@ class UpdateKeyRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     DIALECT_FIELD_NUMBER: _builtins.int
     RESTRICTIONS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """Public part of the key."""
     display_name: _builtins.str
@@ -1296,6 +1297,10 @@ class UpdateKeyRequest(_message.Message):
     def restrictions(self) -> _key_restrictions_pb2.KeyRestrictions:
         """All of its restrictions from now on."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops working; only ever earlier than before."""
+
     def __init__(
         self,
         *,
@@ -1303,10 +1308,11 @@ class UpdateKeyRequest(_message.Message):
         display_name: _builtins.str | None = ...,
         dialect: _builtins.str | None = ...,
         restrictions: _key_restrictions_pb2.KeyRestrictions | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "restrictions", b"restrictions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "expire_time", b"expire_time", "restrictions", b"restrictions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "key_id", b"key_id", "restrictions", b"restrictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dialect", b"_dialect", "_display_name", b"_display_name", "dialect", b"dialect", "display_name", b"display_name", "expire_time", b"expire_time", "key_id", b"key_id", "restrictions", b"restrictions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dialect: _TypeAlias = _typing.Literal["dialect"]  # noqa: Y015
     _WhichOneofArgType__dialect: _TypeAlias = _typing.Literal["_dialect", b"_dialect"]  # noqa: Y015

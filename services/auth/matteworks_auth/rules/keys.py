@@ -7,6 +7,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
+from matteworks_auth.rules.restrictions import UNRESTRICTED, Restrictions
 from matteworks_common.key_format import ALPHABET, SECRET_LENGTH, KeyKind, KeyParts, format_key
 
 KEY_ID_LENGTH = 12
@@ -16,7 +17,7 @@ KEY_ID_LENGTH = 12
 class KeyRecord:
     """What is stored of a key. Times are Unix microseconds; 0 is never.
 
-    `plan` is its account's, kept here too so that a look-up is one step; the store keeps it current.
+    `plan` and `account_dialect` are its account's, told by each look-up; `used_us` only by a listing.
     """
 
     key_id: str
@@ -27,11 +28,27 @@ class KeyRecord:
     created_us: int
     expires_us: int = 0
     revoked_us: int = 0
+    dialect: str = ""
+    restrictions: Restrictions = UNRESTRICTED
     plan: str = ""
+    account_dialect: str = ""
+    used_us: int = 0
 
     def is_valid_at(self, now_us: int) -> bool:
         """Whether the key works at `now_us`."""
         return not self.revoked_us and (not self.expires_us or now_us < self.expires_us)
+
+    @property
+    def own_dialect(self) -> str:
+        """Decides on paths that several providers share: the key's, else its account's, else the first
+        that the key is restricted to; empty: none is set.
+        """
+        allowed = self.restrictions.dialects
+        if self.dialect:
+            return self.dialect
+        if self.account_dialect and (not allowed or self.account_dialect in allowed):
+            return self.account_dialect
+        return allowed[0] if allowed else ""
 
 
 @dataclass(frozen=True, slots=True)

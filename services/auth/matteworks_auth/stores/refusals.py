@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_auth.store import RateState
+from matteworks_auth.stores.contract import RateState
 from matteworks_common.errors import (
     Conflict,
     FailedPrecondition,
@@ -13,6 +13,8 @@ from matteworks_common.errors import (
     NotFound,
     Unavailable,
 )
+
+IN_USE_RETRY_S = 2.0
 
 
 def store_unavailable() -> Unavailable:
@@ -88,16 +90,12 @@ def too_many_credits() -> InvalidField:
 
 
 def refused(kind: str, retry_after_us: int, rate: RateState, detail: str = "") -> MatteworksError:
-    """The error of a refused reservation; `kind` is rate, quota, concurrency or credits.
+    """The error of a refused request; `kind` is rate, quota, concurrency or credits.
 
-    `detail` names the quota, or the thousandths of a credit that are left. The state of the rate limit
-    is in the metadata of each, for the headers of the answer.
+    `detail` names the quota, or the thousandths of a credit that are left. The state of the rate limit,
+    if any was asked for, is in the metadata of each, for the headers of the answer.
     """
-    metadata = {
-        "limit_megapixels": str(rate.limit),
-        "remaining_megapixels": str(rate.remaining),
-        "reset_unix_s": str(-(-rate.reset_us // 1_000_000)),
-    }
+    metadata = _rate_metadata(rate)
     if kind == "credits":
         return FailedPrecondition(
             reasons.ERROR_REASON_INSUFFICIENT_CREDITS,
@@ -109,7 +107,7 @@ def refused(kind: str, retry_after_us: int, rate: RateState, detail: str = "") -
     reason, message = {
         "rate": (
             reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED,
-            "Too many megapixels in the last minute; wait as long as Retry-After says.",
+            f"Too many {rate.unit} in the last minute; wait as long as Retry-After says.",
         ),
         "quota": (
             reasons.ERROR_REASON_QUOTA_EXCEEDED,
@@ -121,3 +119,36 @@ def refused(kind: str, retry_after_us: int, rate: RateState, detail: str = "") -
         ),
     }[kind]
     return LimitExceeded(reason, message, retry_after_s=retry_after_us / 1e6, metadata=metadata)
+
+
+def idempotency_key_reused() -> Conflict:
+    """It belongs to another request."""
+    return Conflict(
+        reasons.ERROR_REASON_IDEMPOTENCY_KEY_REUSED,
+        "This Idempotency-Key was used for another request within 24 hours; use a fresh one.",
+        field="idempotency_key",
+    )
+
+
+def idempotency_key_in_use(retry_after_us: int) -> LimitExceeded:
+    """Its first request still runs."""
+    return LimitExceeded(
+        reasons.ERROR_REASON_IDEMPOTENCY_KEY_IN_USE,
+        "The first request with this Idempotency-Key still runs; ask again a little later.",
+        # It ends long before its lease as a rule.
+        retry_after_s=min(retry_after_us / 1e6, IN_USE_RETRY_S),
+    )
+
+
+def _rate_metadata(rate: RateState) -> dict[str, str]:
+    if rate.unit == "none":
+        return {}
+    metadata = {
+        "rate_unit": rate.unit,
+        "limit_units": str(rate.limit),
+        "remaining_units": str(rate.remaining),
+        "reset_unix_s": str(-(-rate.reset_us // 1_000_000)),
+    }
+    if rate.unit == "megapixels":
+        metadata |= {"limit_megapixels": str(rate.limit), "remaining_megapixels": str(rate.remaining)}
+    return metadata

@@ -20,7 +20,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from matteworks_auth.refusals import store_unavailable
+from matteworks_auth.stores.refusals import store_unavailable
 
 MAX_CONNECTIONS = 32
 
