@@ -40,12 +40,12 @@ $(BIN)/python:
 
 $(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Matteworks and what it runs on (about 400 MB, once) ..."
-	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,local]"
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,local]"
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "Installing what tests and checks need ..."
-	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,local,dev]"
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,local,dev]"
 	@touch $@
 
 $(WEIGHTS): $(REGISTRY) | $(RUNTIME)

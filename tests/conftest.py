@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, RunningStack, stack
+
+INSTALL_TIMEOUT_S = 90
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,24 @@ def running_stack(fast_weights: None, tmp_path_factory: pytest.TempPathFactory) 
 def demo_photo() -> Path:
     """A real photo of a person, 512 × 512."""
     return Path(__file__).parents[1] / "cli" / "matteworks_cli" / "demo" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="session")
+def requests_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Installs `requests` beside our own packages when a sample first needs it."""
+    directory = tmp_path_factory.mktemp("requests")
+
+    def find() -> Path:
+        if not (directory / "requests").exists():
+            done = subprocess.run(
+                [
+                    sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    "--target", str(directory), "requests",
+                ],
+                capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S,
+            )  # fmt: skip
+            if done.returncode:
+                pytest.xfail(f"requests could not be installed: {done.stderr.strip()[-200:]}")
+        return directory
+
+    return find

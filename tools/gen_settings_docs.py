@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.settings import ServiceSettings
 from matteworks_compositor.settings import CompositorSettings
+from matteworks_console.settings import ConsoleSettings
 from matteworks_edge.settings import EdgeSettings
 from matteworks_inference.settings import InferenceSettings
 
@@ -24,6 +25,7 @@ _SERVICES: tuple[type[ServiceSettings], ...] = (
     AuthSettings,
     CompositorSettings,
     InferenceSettings,
+    ConsoleSettings,
 )
 _COMMAND_LINE = (
     ("MATTEWORKS_BASE_URL", "Server that `matteworks remove` sends photos to."),
@@ -74,6 +76,8 @@ def _default(field: FieldInfo) -> str:
         return "required, secret" if field.annotation is SecretStr else "required"
     if isinstance(value, Path) and value.is_absolute():
         value = value.relative_to(ROOT)
+    if isinstance(value, SecretStr):
+        return "empty, secret"
     return f"`{value}`" if str(value) else "empty"
 
 

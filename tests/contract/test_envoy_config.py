@@ -33,6 +33,7 @@ LOCAL = EnvoySettings(
     auth=(Endpoint("127.0.0.1", 1002),),
     inference=(Endpoint("127.0.0.1", 1003), Endpoint("127.0.0.1", 1004)),
     compositor=(Endpoint("127.0.0.1", 1005),),
+    console=(Endpoint("127.0.0.1", 1006),),
 )
 NAMED = EnvoySettings(
     public=Endpoint("::", 8080),
@@ -41,6 +42,7 @@ NAMED = EnvoySettings(
     auth=(Endpoint("auth", 50051),),
     inference=(Endpoint("inference", 50052),),
     compositor=(Endpoint("compositor", 50053),),
+    console=(Endpoint("console", 8070),),
     admin=Endpoint("127.0.0.1", 9901),
 )
 
@@ -150,8 +152,8 @@ def test_every_route_has_a_deadline_of_its_own() -> None:
         if "route" in route
     ]
 
-    # The public one, and one for each service of the internal listener.
-    assert len(routes) == 1 + len(service_routes(LOCAL))
+    # The edge, two of the console, and one for each service of the internal listener.
+    assert len(routes) == 3 + len(service_routes(LOCAL))
     assert all(float(route["timeout"].rstrip("s")) >= 120 for route in routes)
 
 

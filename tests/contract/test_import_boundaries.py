@@ -17,6 +17,7 @@ PACKAGES = {
     "matteworks_inference": ROOT / "services/inference/matteworks_inference",
     "matteworks_compositor": ROOT / "services/compositor/matteworks_compositor",
     "matteworks_edge": ROOT / "services/edge/matteworks_edge",
+    "matteworks_console": ROOT / "services/console/matteworks_console",
     "matteworks_client": ROOT / "client/matteworks_client",
     "matteworks_deploy": ROOT / "deploy/matteworks_deploy",
     "matteworks_cli": ROOT / "cli/matteworks_cli",
@@ -33,6 +34,7 @@ ALLOWED = {
         "matteworks_outbound",
         "matteworks_removal",
     },
+    "matteworks_console": {"matteworks_common"},
     "matteworks_client": {"matteworks_common"},
     # The command pulls weights and lists models in its own process, without a server.
     "matteworks_deploy": {"matteworks_common", "matteworks_client", "matteworks_inference"},
@@ -44,6 +46,7 @@ FOREIGN = {
     "matteworks_inference": {"starlette", "uvicorn", "redis"},
     "matteworks_compositor": {"starlette", "uvicorn", "redis", "onnxruntime", "onnx"},
     "matteworks_edge": {"redis", "onnxruntime", "onnx", "pyvips", "numpy", "cv2"},
+    "matteworks_console": {"onnxruntime", "onnx", "pyvips", "numpy", "cv2", "PIL"},
     "matteworks_common": {"starlette", "redis", "onnxruntime", "numpy", "pyvips"},
     "matteworks_client": {"starlette", "redis", "onnxruntime", "numpy", "pyvips", "httpx"},
     "matteworks_cli": {"starlette", "redis", "onnxruntime", "pyvips"},

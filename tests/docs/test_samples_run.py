@@ -13,37 +13,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import INSTALL_TIMEOUT_S
 from tests.docs.samples import Language, Sample, samples_below
 from tests.support.stack import ROOT, RunningStack
 
 SAMPLE_TIMEOUT_S = 90
-INSTALL_TIMEOUT_S = 90
 PUBLIC_ADDRESS = "http://127.0.0.1:8080"
 INTERNAL_ADDRESS = "127.0.0.1:8081"
 SAMPLES = samples_below(ROOT)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(SAMPLE_TIMEOUT_S + INSTALL_TIMEOUT_S + 120)]
-
-
-@pytest.fixture(scope="session")
-def requests_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Installs `requests` beside our own packages when a sample first needs it."""
-    directory = tmp_path_factory.mktemp("requests")
-
-    def find() -> Path:
-        if not (directory / "requests").exists():
-            done = subprocess.run(
-                [
-                    sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    "--target", str(directory), "requests",
-                ],
-                capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S,
-            )  # fmt: skip
-            if done.returncode:
-                pytest.xfail(f"requests could not be installed: {done.stderr.strip()[-200:]}")
-        return directory
-
-    return find
 
 
 def reader_folder(directory: Path, stack: RunningStack, photo: Path) -> Path:

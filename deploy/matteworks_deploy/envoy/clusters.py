@@ -45,13 +45,14 @@ from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
 from matteworks_deploy.envoy.wire import internal_http2, seconds, socket_address
 
 EDGE, AUTH, INFERENCE, COMPOSITOR = "edge", "auth", "inference", "compositor"
+CONSOLE = "console"
 
 # Candidates of which the least busy gets a request; of two workers both are among four with 7 in 8.
 LEAST_REQUEST_CANDIDATES = 4
 _UPSTREAM_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-# Shorter than the edge's own patience: Envoy leaves first, so that no request is sent into a connection
+# Shorter than the services' own patience: Envoy leaves first, so that no request is sent into a connection
 # that is just being closed.
-_EDGE_IDLE_S = 60.0
+_HTTP_IDLE_S = 60.0
 
 
 def clusters(settings: EnvoySettings) -> list[Cluster]:
@@ -61,23 +62,24 @@ def clusters(settings: EnvoySettings) -> list[Cluster]:
         (COMPOSITOR, settings.compositor, settings.max_requests_per_compositor_worker),
     )
     return [
-        _edge(settings),
+        _http(settings, EDGE, settings.edge),
+        *([_http(settings, CONSOLE, settings.console)] if settings.console else []),
         _grpc(settings, AUTH, settings.auth, settings.max_auth_requests),
         *(_grpc(settings, name, hosts, each * len(hosts)) for name, hosts, each in workers),
     ]
 
 
-def _edge(settings: EnvoySettings) -> Cluster:
+def _http(settings: EnvoySettings, name: str, hosts: Sequence[Endpoint]) -> Cluster:
     health = _health_check(settings)
-    health.http_health_check = HealthCheckHttpHealthCheck(path="/readyz", host="edge")
+    health.http_health_check = HealthCheckHttpHealthCheck(path="/readyz", host=name)
     return _cluster(
         settings,
-        EDGE,
-        settings.edge,
+        name,
+        hosts,
         settings.max_edge_requests,
         health,
         UpstreamHttpOptions(
-            common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(_EDGE_IDLE_S)),
+            common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(_HTTP_IDLE_S)),
             explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(
                 http_protocol_options=Http1ProtocolOptions()
             ),

@@ -1,4 +1,4 @@
-"""The listener that strangers reach: patience, sizes, what is stripped, one route to the edge."""
+"""The listener that strangers reach: patience, sizes, what is stripped, and who answers."""
 
 from __future__ import annotations
 
@@ -32,18 +32,21 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
     HeaderMutation as EarlyHeaderMutation,
 )
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.envoy.type.v3 import Int64Range
 from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.access_log import public_access_log
-from matteworks_deploy.envoy.clusters import EDGE
+from matteworks_deploy.envoy.clusters import CONSOLE, EDGE
 from matteworks_deploy.envoy.local_replies import local_reply_config
 from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
 from matteworks_deploy.envoy.wire import seconds, socket_address
 
 # Headers that only our own processes may set.
 INTERNAL_HEADER_PREFIXES = ("x-envoy-", "x-matteworks-")
+
+# What browsers ask for when a person opens an address; programs put */* or JSON first.
+_HTML_FIRST = r"\s*text/html\s*(,.*)?"
 
 _LARGEST_LENGTH = 2**63 - 1
 _STREAM_WINDOW_BYTES = 4 * MEBIBYTE
@@ -87,7 +90,11 @@ def public_listener(settings: EnvoySettings) -> Listener:
         route_config=RouteConfiguration(
             name="public",
             virtual_hosts=[
-                VirtualHost(name="edge", domains=["*"], routes=[_too_large(settings), _to_edge(settings)])
+                VirtualHost(
+                    name="edge",
+                    domains=["*"],
+                    routes=[_too_large(settings), *_to_console(settings), _to_edge(settings)],
+                )
             ],
         ),
         http_filters=[
@@ -121,6 +128,25 @@ def _too_large(settings: EnvoySettings) -> Route:
         match=RouteMatch(prefix="/", headers=[HeaderMatcher(name="content-length", range_match=declared)]),
         direct_response=DirectResponseAction(status=413),
     )
+
+
+def _to_console(settings: EnvoySettings) -> list[Route]:
+    if not settings.console:
+        return []
+    action = RouteAction(
+        cluster=CONSOLE,
+        timeout=seconds(settings.public_timeout_s),
+        retry_policy=RetryPolicy(
+            retry_on="connect-failure,refused-stream,reset-before-request", num_retries=2
+        ),
+    )
+    prefers_html = HeaderMatcher(
+        name="accept", string_match=StringMatcher(safe_regex=RegexMatcher(regex=_HTML_FIRST))
+    )
+    return [
+        Route(name="console", match=RouteMatch(path_separated_prefix="/console"), route=action),
+        Route(name="front-page", match=RouteMatch(path="/", headers=[prefers_html]), route=action),
+    ]
 
 
 def _to_edge(settings: EnvoySettings) -> Route:

@@ -32,6 +32,8 @@ class EnvoySettings:
     auth: tuple[Endpoint, ...]
     inference: tuple[Endpoint, ...]
     compositor: tuple[Endpoint, ...]
+    # Pages for people; without it their paths are the edge's.
+    console: tuple[Endpoint, ...] = ()
     # Admin page: a Unix socket, relative to Envoy's working directory, or an address of this machine.
     admin: str | Endpoint = "envoy-admin.sock"
 

@@ -16,43 +16,52 @@ _TIMEOUT_S = 10.0
 
 
 async def development_key(auth_target: str, admin_token: str, state: StateDirectory) -> str:
-    """A key of the development account that works: the kept one, or a new one that is then kept.
+    """A key of the development account that works: the kept one, or a new one that is then kept. Beside it
+    one for visitors of the page to try, which only the console reads.
 
     Raises grpc.aio.AioRpcError when auth does not answer.
     """
     async with grpc.aio.insecure_channel(auth_target) as channel:
         kept = state.read_dev_key()
-        if kept and await _works(channel, kept):
-            return kept
-        admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
-        metadata = (("authorization", f"Bearer {admin_token}"),)
-        try:
-            await admin.CreateAccount(
-                auth_pb2.CreateAccountRequest(
-                    account_id=ACCOUNT_ID, display_name="Development on this machine", plan=PLAN
-                ),
-                timeout=_TIMEOUT_S,
-                metadata=metadata,
-            )
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
-                raise
-        await admin.GrantCredits(
-            auth_pb2.GrantCreditsRequest(
-                request_id=f"{ACCOUNT_ID}-first-grant",
-                account_id=ACCOUNT_ID,
-                balance=auth_pb2.BALANCE_SUBSCRIPTION,
-                credits_milli=GRANTED_CREDITS_MILLI,
+        if not kept or not await _works(channel, kept):
+            kept = await _make_key(channel, admin_token, "matteworks up")
+            state.write_dev_key(kept)
+        for_visitors = state.read_browser_key()
+        if not for_visitors or not await _works(channel, for_visitors):
+            state.write_browser_key(await _make_key(channel, admin_token, "Page to try, on this machine"))
+    return kept
+
+
+async def _make_key(channel: grpc.aio.Channel, admin_token: str, display_name: str) -> str:
+    """A new key of the account, which is made when there is none."""
+    admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
+    metadata = (("authorization", f"Bearer {admin_token}"),)
+    try:
+        await admin.CreateAccount(
+            auth_pb2.CreateAccountRequest(
+                account_id=ACCOUNT_ID, display_name="Development on this machine", plan=PLAN
             ),
             timeout=_TIMEOUT_S,
             metadata=metadata,
         )
-        created = await admin.CreateKey(
-            auth_pb2.CreateKeyRequest(account_id=ACCOUNT_ID, display_name="matteworks up"),
-            timeout=_TIMEOUT_S,
-            metadata=metadata,
-        )
-    state.write_dev_key(created.api_key)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+            raise
+    await admin.GrantCredits(
+        auth_pb2.GrantCreditsRequest(
+            request_id=f"{ACCOUNT_ID}-first-grant",
+            account_id=ACCOUNT_ID,
+            balance=auth_pb2.BALANCE_SUBSCRIPTION,
+            credits_milli=GRANTED_CREDITS_MILLI,
+        ),
+        timeout=_TIMEOUT_S,
+        metadata=metadata,
+    )
+    created = await admin.CreateKey(
+        auth_pb2.CreateKeyRequest(account_id=ACCOUNT_ID, display_name=display_name),
+        timeout=_TIMEOUT_S,
+        metadata=metadata,
+    )
     return created.api_key
 
 

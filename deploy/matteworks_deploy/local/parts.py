@@ -15,6 +15,7 @@ _PROBES = {
     "inference": ("onnxruntime", "numpy"),
     "compositor": ("pyvips", "cv2"),
     "edge": ("starlette", "uvicorn"),
+    "console": ("jinja2", "starlette", "uvicorn"),
 }
 
 

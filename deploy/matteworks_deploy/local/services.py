@@ -39,6 +39,7 @@ class Addresses:
     valkey: Endpoint
     auth: Endpoint
     edge: Endpoint
+    console: Endpoint
     inference: tuple[Endpoint, ...]
     compositor: tuple[Endpoint, ...]
 
@@ -46,7 +47,7 @@ class Addresses:
 def choose_addresses(options: StackOptions) -> Addresses:
     """Free ports on loopback for everything but a public port that was asked for."""
     workers = options.inference_workers + options.compositor_workers
-    public, internal, valkey, auth, edge, *rest = free_ports(5 + workers)
+    public, internal, valkey, auth, edge, console, *rest = free_ports(6 + workers)
     endpoints = [Endpoint(LOOPBACK, port) for port in rest]
     return Addresses(
         public=Endpoint(options.host, options.port or public),
@@ -54,6 +55,7 @@ def choose_addresses(options: StackOptions) -> Addresses:
         valkey=Endpoint(LOOPBACK, valkey),
         auth=Endpoint(LOOPBACK, auth),
         edge=Endpoint(LOOPBACK, edge),
+        console=Endpoint(LOOPBACK, console),
         inference=tuple(endpoints[: options.inference_workers]),
         compositor=tuple(endpoints[options.inference_workers :]),
     )
@@ -65,6 +67,7 @@ def envoy_settings(addresses: Addresses) -> EnvoySettings:
         public=addresses.public,
         internal=addresses.internal,
         edge=(addresses.edge,),
+        console=(addresses.console,),
         auth=(addresses.auth,),
         inference=addresses.inference,
         compositor=addresses.compositor,
@@ -99,6 +102,7 @@ class ServiceSpecs:
             "valkey": addresses.valkey,
             "auth": addresses.auth,
             "edge": addresses.edge,
+            "console": addresses.console,
             **_numbered("inference", addresses.inference),
             **_numbered("compositor", addresses.compositor),
         }
@@ -169,6 +173,20 @@ class ServiceSpecs:
         internal = str(self._addresses.internal)
         return self._service(
             "edge", "edge", self._addresses.edge, {"AUTH_TARGET": internal, "COMPOSITOR_TARGET": internal}
+        )
+
+    def console(self) -> ProcessSpec:
+        """Pages for people. Only visitors from this machine get a key with the page to try."""
+        is_for_this_machine = self._options.host in (LOOPBACK, "::1", "localhost")
+        return self._service(
+            "console",
+            "console",
+            self._addresses.console,
+            {
+                "AUTH_TARGET": str(self._addresses.internal),
+                "ADMIN_TOKEN": self._state.secret("admin-token"),
+            },
+            {"BROWSER_KEY_FILE": str(self._state.browser_key_path) if is_for_this_machine else ""},
         )
 
     def envoy(self, binary: Path, config: Path) -> ProcessSpec:

@@ -55,7 +55,7 @@ async def running_stack(
     started.
     """
     started_s = time.monotonic()
-    require_extras("local", "auth", "inference", "compositor", "edge")
+    require_extras("local", "auth", "inference", "compositor", "edge", "console")
     wanted = ((options.host, options.port, "--port"), (LOOPBACK, options.internal_port, "--internal-port"))
     for host, port, option in wanted:
         if port and not is_free(host, port):
@@ -108,12 +108,13 @@ class _Stack:
         valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
         compositor = [self._launch(spec) for spec in self._specs.compositor()]
         edge = self._launch(self._specs.edge())
+        console = self._launch(self._specs.console())
         auth = self._launch(self._specs.auth())
         config = await asyncio.to_thread(_envoy_json, self._addresses)
         envoy_config = run_path / "envoy.json"
         write_private(envoy_config, config)
         envoy = self._launch(self._specs.envoy(envoy_binary(), envoy_config))
-        self._stop_order = [[edge], compositor, [*inference, auth], [envoy], [valkey]]
+        self._stop_order = [[edge, console], compositor, [*inference, auth], [envoy], [valkey]]
 
         addresses = self._addresses
         workers = [
@@ -124,6 +125,7 @@ class _Stack:
             self._when_ready(valkey, wait_for_port(addresses.valkey.host, addresses.valkey.port)),
             *(self._when_ready(worker, wait_for_serving(str(target))) for worker, target in workers),
             self._when_ready(edge, wait_for_http(f"http://{addresses.edge}/readyz")),
+            self._when_ready(console, wait_for_http(f"http://{addresses.console}/readyz")),
             self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz")),
         ]
         try:

@@ -1,6 +1,7 @@
 """What a stack keeps on disk: secrets, the development key, the store's data, facts about the run.
 
 STATE/dev-key             key of the development account
+STATE/browser-key         another key of it, which the page to try hands to visitors
 STATE/secrets/            pepper, administration token, store password; made once, mode 0600
 STATE/valkey/             accounts and credits (append-only file)
 STATE/run/                configurations and `stack.json` of the running stack
@@ -45,6 +46,7 @@ class StateDirectory:
         self._secrets_path = self.path / "secrets"
         self._facts_path = self.run_path / "stack.json"
         self._dev_key_path = self.path / "dev-key"
+        self.browser_key_path = self.path / "browser-key"
 
     def prepare(self) -> None:
         """Make the directories. Raises CommandFailed when that is not allowed."""
@@ -93,6 +95,14 @@ class StateDirectory:
     def write_dev_key(self, key: str) -> None:
         """Keep `key` for the next start and for whoever looks."""
         write_private(self._dev_key_path, key)
+
+    def read_browser_key(self) -> str | None:
+        """The key for visitors of the page to try; None when there is none yet."""
+        return self.browser_key_path.read_text().strip() if self.browser_key_path.exists() else None
+
+    def write_browser_key(self, key: str) -> None:
+        """Keep `key` for the console, which reads it from the file."""
+        write_private(self.browser_key_path, key)
 
     def read_facts(self) -> StackFacts | None:
         """Where the stack of this directory runs; None when none does."""
