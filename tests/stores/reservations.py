@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matteworks_auth.rules.quota import Price
-from matteworks_auth.stores.contract import AccountStore, Held, Reservation
+from matteworks_auth.stores.contract import AccountStore, Held, RateScope, RateUnit, Reservation, Urgency
 
 FULL = Price(1000, is_free_call_eligible=False)
 PREVIEW = Price(250, is_free_call_eligible=True)
@@ -17,11 +17,26 @@ async def hold(
     fingerprint: str = "",
     ttl_s: float = 60,
     account_id: str = "a",
+    key_id: str = "k",
+    dialect: str = "",
+    rate_unit: RateUnit = "megapixels",
+    rate_scope: RateScope = "account",
+    urgency: Urgency = "interactive",
 ) -> Held:
     """Reserve for FULL unless prices are named."""
     return await store.reserve(
         Reservation(
-            request_id, account_id, "k", prices or (FULL,), megapixels, fingerprint, round(ttl_s * 1e6)
+            request_id,
+            account_id,
+            key_id,
+            prices or (FULL,),
+            megapixels,
+            fingerprint,
+            round(ttl_s * 1e6),
+            rate_unit,
+            rate_scope,
+            dialect,
+            urgency,
         )
     )
 

@@ -58,8 +58,10 @@ def rows_of(day: int, counters: Mapping[str, int]) -> list[UsageRow]:
     """A day's counters as rows, by key and dialect."""
     by_row: dict[tuple[str, str], dict[str, int]] = {}
     for field, value in counters.items():
-        name, dialect, key_id = field.split("/", 2)
-        by_row.setdefault((key_id, dialect), {})[name] = value
+        name, _, row = field.partition("/")
+        dialect, _, key_id = row.partition("/")
+        if name in _NAMES:
+            by_row.setdefault((key_id, dialect), {})[name] = value
     return [
         UsageRow(day, key_id, dialect, UsageCounts(**counts))
         for (key_id, dialect), counts in sorted(by_row.items())

@@ -31,6 +31,16 @@ from matteworks_auth.stores.valkey.session import (
 GRANT_TTL_S = 30 * 86_400
 USAGE_BATCH_DAYS = 100
 AUDIT_BATCH = 1000
+# What an account lacks that was made before there were these.
+_LATER_FIELDS = {
+    "dialect": "",
+    "email": "",
+    "expired": "0",
+    "free_day": "0",
+    "day_free_calls": "0",
+    "free_month": "0",
+    "month_free_calls": "0",
+}
 
 
 class ValkeyAccounts(ValkeySession):
@@ -128,7 +138,7 @@ class ValkeyAccounts(ValkeySession):
             case "overflow":
                 raise refusals.too_many_credits()
         _, now_us, month, day, *rest = reply
-        stored: dict[str, str] = dict(zip(rest[::2], rest[1::2], strict=True))
+        stored: dict[str, str] = _LATER_FIELDS | dict(zip(rest[::2], rest[1::2], strict=True))
         plan = self._plans.find(stored["plan"])
         remember(self._seen_plans, account_id, plan.name)
         rate = quota.weigh(int(stored["tat"]), now_us, plan.megapixels_per_minute, 0)
