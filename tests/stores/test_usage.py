@@ -11,6 +11,7 @@ from matteworks_auth.stores.contract import AccountStore, CountedCall
 from matteworks_common.errors import FailedPrecondition, LimitExceeded
 from tests.stores.conftest import PLANS
 from tests.stores.reservations import hold
+from tests.stores.test_keys import record
 from tests.support.clock import ManualClock
 
 FREE = Price(0, is_free_call_eligible=False)
@@ -90,8 +91,6 @@ async def test_a_day_with_too_many_kinds_counts_the_rest_without_names(
 
 
 async def test_a_key_tells_when_it_was_last_used(store: AccountStore, clock: ManualClock) -> None:
-    from tests.stores.test_keys import record
-
     await store.create_account("a", "", PLANS.find("plain"))
     for key_id in ("used", "idle"):
         await store.put_key(record(key_id))

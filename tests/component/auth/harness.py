@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, idempotency_pb2_grpc
 from matteworks_auth.app import build
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.channels import call
@@ -24,6 +25,7 @@ class Auth:
 
     auth: auth_pb2_grpc.AuthServiceAsyncStub
     admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
+    calls: idempotency_pb2_grpc.IdempotencyServiceAsyncStub
     channel: grpc.aio.Channel
 
     async def make_account(self, plan: str = "development", account_id: str = "a") -> None:
@@ -34,11 +36,22 @@ class Auth:
         request = auth_pb2.CreateKeyRequest(account_id=account_id, is_test=is_test)
         return await call(self.admin.CreateKey, request, timeout_s=5, metadata=ADMIN)
 
-    async def authenticate(self, api_key: str) -> auth_pb2.AuthenticateResponse:
-        return await call(self.auth.Authenticate, auth_pb2.AuthenticateRequest(api_key=api_key), timeout_s=5)
+    async def authenticate(self, api_key: str, **told: Any) -> auth_pb2.AuthenticateResponse:
+        request = auth_pb2.AuthenticateRequest(api_key=api_key, **told)
+        return await call(self.auth.Authenticate, request, timeout_s=5)
+
+    async def administer(self, rpc: Any, request: Any, actor: str = "") -> Any:
+        metadata = (*ADMIN, ("matteworks-actor", actor)) if actor else ADMIN
+        return await call(rpc, request, timeout_s=5, metadata=metadata)
 
     async def reserve(
-        self, request_id: str, *, credits_milli: int = 1000, megapixels: int = 1, fingerprint: str = ""
+        self,
+        request_id: str,
+        *,
+        credits_milli: int = 1000,
+        megapixels: int = 1,
+        fingerprint: str = "",
+        **more: Any,
     ) -> auth_pb2.ReserveResponse:
         request = auth_pb2.ReserveRequest(
             request_id=request_id,
@@ -46,6 +59,7 @@ class Auth:
             prices=[auth_pb2.Price(credits_milli=credits_milli)],
             megapixels=megapixels,
             fingerprint=fingerprint,
+            **more,
         )
         return await call(self.auth.Reserve, request, timeout_s=5)
 
@@ -88,5 +102,8 @@ async def serving(store_url: str = "memory:", clock: ManualClock | None = None) 
     settings = settings_for(store_url)
     async with channel_to(await build(settings, clock), settings) as channel:
         yield Auth(
-            auth_pb2_grpc.AuthServiceStub(channel), auth_pb2_grpc.KeyAdminServiceStub(channel), channel
+            auth_pb2_grpc.AuthServiceStub(channel),
+            auth_pb2_grpc.KeyAdminServiceStub(channel),
+            idempotency_pb2_grpc.IdempotencyServiceStub(channel),
+            channel,
         )

@@ -10,7 +10,8 @@ local key_id, dialect, limit = ARGV[5], ARGV[6], tonumber(ARGV[9])
 local meter = meter_of(ARGV[7], key_id)
 local counted = KEYS[1] .. ':counted:' .. ARGV[4]
 local tat = math.max(tonumber(redis.call('HGET', meter, 'tat_requests') or '0'), NOW)
-if redis.call('EXISTS', counted) == 1 then return {'counted', limit, NOW, tat} end
+-- The server forgets by its own clock; a caller that brings its own time forgets by that.
+if tonumber(redis.call('GET', counted) or '0') > NOW then return {'counted', limit, NOW, tat} end
 
 note_use(key_id)
 local new_tat, wait_us = weigh(tat, limit, 1)
@@ -18,7 +19,7 @@ if not new_tat then
   count(dialect, key_id, {calls = 1, refused_rate = 1})
   return {'rate', wait_us, limit, NOW, tat, ''}
 end
-redis.call('SET', counted, 1, 'EX', 60)
+redis.call('SET', counted, int(NOW + WINDOW_US), 'PX', WINDOW_US / 1000)
 redis.call('HSET', meter, 'tat_requests', int(new_tat))
 if meter ~= ACCOUNT then redis.call('EXPIRE', meter, METER_TTL_S) end
 count(dialect, key_id, {calls = 1})
