@@ -29,17 +29,16 @@ from matteworks_compositor.encoding import encode_png
 from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import (
     CropMargins,
-    Length,
     OutputFormat,
     RenderOptions,
     ShadowChoice,
     ShadowType,
     SubjectType,
-    Unit,
 )
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import GrpcSegmenter
+from matteworks_imaging.region import Length, Unit
 from tools.drawn_subjects import DRAWN_SUBJECTS
 
 Bytes8 = NDArray[np.uint8]

@@ -14,7 +14,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from matteworks_compositor.geometry import Size
+from matteworks_imaging.box import Size
 
 __all__ = ["array_size", "average_cells", "is_strong_reduction", "reduce_image", "resize"]
 

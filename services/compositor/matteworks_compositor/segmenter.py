@@ -15,8 +15,8 @@ from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call
 from matteworks_common.context import current_call
 from matteworks_common.errors import Unavailable
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.options.model import Quality, SubjectType
+from matteworks_imaging.box import Size
 
 __all__ = ["GrpcSegmenter", "Segmentation", "Segmenter"]
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageCms
 
 from matteworks_common.errors import InvalidPicture
 from matteworks_compositor.decoding import Decoded, Decoder, configure_libvips
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.limits import admit_file
+from matteworks_imaging.box import Size
 from tests.component.compositor.pictures import encoded, gradient
 
 PICTURE = gradient(96, 64)

@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_compositor.geometry import (
-    Box,
-    CanvasPlan,
-    Margins,
-    Placement,
-    Size,
-    fit_within,
-    plan_canvas,
-    round_half_up,
-    scale_box_outwards,
-)
+from matteworks_compositor.geometry import CanvasPlan, Margins, Placement, plan_canvas
+from matteworks_imaging.box import Box, Size, fit_within, round_half_up, scale_box_outwards
 
 sides = st.integers(1, 30_000)
 sizes = st.builds(Size, sides, sides)

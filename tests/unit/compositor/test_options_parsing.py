@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 
 from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks_common.errors import MatteworksError
-from matteworks_compositor.geometry import Box, Size
 from matteworks_compositor.options.model import (
-    Length,
     OutputFormat,
-    Region,
     RenderOptions,
     ShadowChoice,
     ShadowType,
     SubjectType,
-    Unit,
 )
-from matteworks_compositor.options.parsing import parse_options, resolve_region
+from matteworks_compositor.options.parsing import parse_options
+from matteworks_imaging.box import Box, Size
+from matteworks_imaging.region import Length, Region, Unit, resolve_region
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from matteworks_common.errors import InvalidPicture
 from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.limits import admit_file
 from matteworks_compositor.resampling import resize
+from matteworks_imaging.box import Size
 
 WIDTH_PX, HEIGHT_PX = 900, 600
 SMALLER = Size(450, 300)

@@ -15,24 +15,23 @@ from tools.drawn_subjects import DRAWN_SUBJECTS
 from matteworks_common.stages import Stages
 from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.encoding import encode_png
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import (
     Channels,
     Color,
     CropMargins,
-    Length,
     OutputFormat,
     Quality,
     RenderOptions,
     ShadowChoice,
     ShadowType,
     SubjectType,
-    Unit,
 )
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
+from matteworks_imaging.box import Size
+from matteworks_imaging.region import Length, Unit
 
 Bytes8 = NDArray[np.uint8]
 SIDE_PX = 320

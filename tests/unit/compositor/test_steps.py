@@ -9,17 +9,9 @@ import pytest
 
 from matteworks_common.errors import InvalidPicture
 from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.geometry import Box, CanvasPlan, Size
+from matteworks_compositor.geometry import CanvasPlan
 from matteworks_compositor.limits import admit_file
-from matteworks_compositor.options.model import (
-    Channels,
-    Color,
-    CropMargins,
-    Length,
-    OutputFormat,
-    RenderOptions,
-    Unit,
-)
+from matteworks_compositor.options.model import Channels, Color, CropMargins, OutputFormat, RenderOptions
 from matteworks_compositor.options.rules import backdrop_color, output_limits
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.steps import (
@@ -37,6 +29,8 @@ from matteworks_compositor.pipeline.steps import (
     working_copy,
     working_copy_of_crop,
 )
+from matteworks_imaging.box import Box, Size
+from matteworks_imaging.region import Length, Unit
 from tests.component.compositor.pictures import encoded, gradient
 
 BROUGHT = np.full((4, 4), 255, np.uint8)

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.kernels.soft_pixels import sample_field, soft_strips
 from matteworks_compositor.resampling import average_cells, resize
+from matteworks_imaging.box import Size
 
 __all__ = ["upsample_matte"]
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
+
+from matteworks_imaging.region import Length, Region, Unit
 
 __all__ = [
     "Channels",
     "Color",
     "CropMargins",
-    "Length",
     "OutputFormat",
     "Quality",
-    "Region",
     "RenderOptions",
     "ShadowChoice",
     "ShadowType",
     "SubjectType",
-    "Unit",
 ]
 
 
@@ -71,35 +70,6 @@ class ShadowType(IntEnum):
     DROP = 3
     THREE_D = 4
     CAR = 5
-
-
-class Unit(StrEnum):
-    """What a length is measured in."""
-
-    PX = "px"
-    PERCENT = "percent"
-
-
-@dataclass(frozen=True, slots=True)
-class Length:
-    """A length: pixels of the source picture, or percent of what its owner says. Finite, 0 or more."""
-
-    value: float
-    unit: Unit
-
-    def in_pixels(self, whole_px: float, px_scale: float) -> float:
-        """In working pixels; `whole_px` is what percents are of, `px_scale` working pixels a source pixel."""
-        return self.value * px_scale if self.unit is Unit.PX else whole_px * self.value / 100
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Corners of a rectangle in the picture; percents are of its width and height."""
-
-    left: Length
-    top: Length
-    right: Length
-    bottom: Length
 
 
 ZERO_LENGTH = Length(0.0, Unit.PX)

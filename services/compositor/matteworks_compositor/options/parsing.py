@@ -9,23 +9,20 @@ from typing import TypeVar
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField, Reason
-from matteworks_compositor.geometry import Box, Size, round_half_up
 from matteworks_compositor.options.model import (
     ZERO_LENGTH,
     Channels,
     Color,
     CropMargins,
-    Length,
     OutputFormat,
-    Region,
     RenderOptions,
     ShadowChoice,
     ShadowType,
     SubjectType,
-    Unit,
 )
+from matteworks_imaging.region import Length, Region, Unit, invalid_region
 
-__all__ = ["parse_choice", "parse_options", "resolve_region"]
+__all__ = ["parse_choice", "parse_options"]
 
 MAX_MARGIN_PX = 500
 MAX_MARGIN_PERCENT = 50.0
@@ -79,41 +76,11 @@ def parse_choice(
         raise InvalidField(field, "This value is not known.", reason=reason) from None
 
 
-def resolve_region(region: Region, picture: Size) -> Box:
-    """The pixels of `picture` that `region` covers; percents are rounded to the nearest pixel.
-
-    Raises InvalidField: ROI_EXCEEDS_BOUNDS when it reaches outside, INVALID_ROI when corners are in
-    the wrong order, ROI_REGION_EMPTY when nothing is left.
-    """
-    left_px, right_px = (_edge(length, picture.width_px) for length in (region.left, region.right))
-    top_px, bottom_px = (_edge(length, picture.height_px) for length in (region.top, region.bottom))
-    if max(left_px, right_px) > picture.width_px or max(top_px, bottom_px) > picture.height_px:
-        raise InvalidField(
-            "roi",
-            f"Keep the region inside the picture of {picture.width_px} × {picture.height_px} pixels.",
-            reason=reasons.ERROR_REASON_ROI_EXCEEDS_BOUNDS,
-            metadata={"width_px": str(picture.width_px), "height_px": str(picture.height_px)},
-        )
-    if right_px < left_px or bottom_px < top_px:
-        raise _invalid_roi("Give the left and top edges before the right and bottom ones.")
-    if right_px == left_px or bottom_px == top_px:
-        raise InvalidField(
-            "roi",
-            "Give a region with at least one pixel in it.",
-            reason=reasons.ERROR_REASON_ROI_REGION_EMPTY,
-        )
-    return Box(left_px, top_px, right_px - left_px, bottom_px - top_px)
-
-
-def _edge(length: Length, side_px: int) -> int:
-    return round_half_up(length.in_pixels(side_px, 1.0))
-
-
 def _parse_region(message: compositor_pb2.Region) -> Region:
     def parse(name: str, length: compositor_pb2.Length) -> Length:
         parsed = _parse_length(length)
         if parsed is None or (parsed.unit is Unit.PERCENT and parsed.value > 100):
-            raise _invalid_roi(f"Give {name} in pixels, or as a percentage from 0 to 100.")
+            raise invalid_region(f"Give {name} in pixels, or as a percentage from 0 to 100.")
         return parsed
 
     return Region(
@@ -206,7 +173,3 @@ def _parse_color(message: compositor_pb2.Color) -> Color:
             "bg_color", "Give channels from 0 to 255.", reason=reasons.ERROR_REASON_INVALID_BG_COLOR
         )
     return Color(*channels)
-
-
-def _invalid_roi(remedy: str) -> InvalidField:
-    return InvalidField("roi", remedy, reason=reasons.ERROR_REASON_INVALID_ROI)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.geometry import Box, CanvasPlan, Size
+from matteworks_compositor.geometry import CanvasPlan
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
+from matteworks_imaging.box import Box, Size
 from matteworks_imaging.header import ImageHeader
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.geometry import Size, scale_box_outwards
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.resampling import resize
+from matteworks_imaging.box import Size, scale_box_outwards
 
 LARGEST_SIDE_PX = 1024
 

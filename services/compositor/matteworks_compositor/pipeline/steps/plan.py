@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.geometry import NO_MARGINS, Margins, round_half_up
+from matteworks_compositor.geometry import NO_MARGINS, Margins
 from matteworks_compositor.options import rules
 from matteworks_compositor.pipeline.job import Job, State, made
+from matteworks_imaging.box import round_half_up
 
 
 def apply(job: Job, state: State) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.geometry import Size
 from matteworks_compositor.options.model import SubjectType
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.segmenter import Segmenter
+from matteworks_imaging.box import Size
 
 
 async def apply(segmenter: Segmenter, job: Job, state: State) -> None:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.geometry import Box, scale_box_outwards
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.steps.matte import unknown_foreground
+from matteworks_imaging.box import Box, scale_box_outwards
 
 # Alpha below this, 3 %, is not seen: it neither belongs to the subject's box nor is kept outside it.
 VISIBLE_ALPHA = 8
