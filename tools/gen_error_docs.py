@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_edge.dialects.base import BGERASER
+from matteworks_edge.dialects.bgeraser import BGERASER
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
 
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,11 @@ from typing import Any, Self, TypeVar, Unpack, cast
 
 import grpc
 
+import matteworks_client.requests as requests
+import matteworks_client.results as results
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.compositor.v1 import compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
-from matteworks_client import requests, results
 from matteworks_client.choices import Picture, QualityName, RenderChoices, SubjectName
 from matteworks_client.retrying import RetryPolicy
 from matteworks_common.channels import channel_options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "matteworks_common": ROOT / "services/common/matteworks_common",
     "matteworks_imaging": ROOT / "services/imaging/matteworks_imaging",
+    "matteworks_outbound": ROOT / "services/outbound/matteworks_outbound",
+    "matteworks_removal": ROOT / "services/removal/matteworks_removal",
     "matteworks_auth": ROOT / "services/auth/matteworks_auth",
     "matteworks_inference": ROOT / "services/inference/matteworks_inference",
     "matteworks_compositor": ROOT / "services/compositor/matteworks_compositor",
@@ -25,6 +28,8 @@ PACKAGES = {
 ALLOWED = {
     "matteworks_common": set(),
     "matteworks_imaging": {"matteworks_common"},
+    "matteworks_outbound": {"matteworks_common", "matteworks_imaging"},
+    "matteworks_removal": {"matteworks_common", "matteworks_imaging", "matteworks_outbound"},
     "matteworks_auth": {"matteworks_common"},
     "matteworks_inference": {"matteworks_common", "matteworks_imaging"},
     "matteworks_compositor": {"matteworks_common", "matteworks_imaging"},
@@ -41,7 +46,22 @@ ALLOWED = {
     "matteworks_cli": {"matteworks_common", "matteworks_client", "matteworks_deploy", "matteworks_inference"},
 }
 # HTTP belongs to the edge, the engine's vocabulary to inference, the store's to auth.
+HTTP_SERVER = {"starlette", "uvicorn", "python_multipart"}
+DEVICES = {"onnxruntime", "onnx"}
+PIXELS = {"pyvips", "numpy", "cv2"}
 FOREIGN = {
+    "matteworks_imaging": {*HTTP_SERVER, *DEVICES, "redis"},
+    "matteworks_outbound": {*HTTP_SERVER, *DEVICES, *PIXELS, "redis"},
+    "matteworks_removal": {
+        *HTTP_SERVER,
+        "httpcore",
+        "redis",
+        "onnxruntime",
+        "onnx",
+        "pyvips",
+        "numpy",
+        "cv2",
+    },
     "matteworks_auth": {"starlette", "uvicorn", "onnxruntime", "pyvips", "numpy"},
     "matteworks_inference": {"starlette", "uvicorn", "redis"},
     "matteworks_compositor": {"starlette", "uvicorn", "redis", "onnxruntime", "onnx"},
@@ -84,6 +104,53 @@ def test_a_package_keeps_out_of_another_layer(package: str) -> None:
     roots = imported_roots(PACKAGES[package])
 
     assert {root: files for root, files in roots.items() if root in FOREIGN[package]} == {}
+
+
+def modules_of(package: Path) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    return {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in package.rglob("*.py")
+    }
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """Modules of `known` that importing a file imports."""
+    found: set[str] = set()
+    pending: list[ast.AST] = list(ast.parse(path.read_text()).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        pending.extend(ast.iter_child_nodes(node))
+    return found & known
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    paths = modules_of(PACKAGES[package])
+    graph = {name: imports_of(path, set(paths)) - {name} for name, path in paths.items()}
+
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" > ".join(error.args[1]))
+
+
+def test_nothing_imports_a_dialect_but_the_list_of_providers() -> None:
+    paths = modules_of(PACKAGES["matteworks_edge"])
+    dialects = {name for name in paths if name.startswith("matteworks_edge.dialects.")}
+    dialects.remove("matteworks_edge.dialects.base")
+
+    importers = {name for name, path in paths.items() if imports_of(path, dialects)}
+
+    assert importers == {"matteworks_edge.providers"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -19,19 +19,20 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_edge.dialects.base import Handler
 from matteworks_edge.intake.admission import Admission
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_edge.middleware import ExchangeMiddleware
 from matteworks_edge.openapi.document import build_document
-from matteworks_edge.routes.account import AccountEndpoint
+from matteworks_edge.operations.services import Services
+from matteworks_edge.providers import PROVIDERS, PathOwners
 from matteworks_edge.routes.docs import DocumentationEndpoints
 from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
-from matteworks_edge.routes.improve import ImproveEndpoint
-from matteworks_edge.routes.removebg import RemovalEndpoint
 from matteworks_edge.settings import EdgeSettings, parse_networks
-from matteworks_edge.submissions import SubmissionBox, open_object_store
+from matteworks_edge.submissions import SubmissionBox
 from matteworks_outbound.addresses import AddressJudge, PublicAddresses
 from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
+from matteworks_outbound.object_store import open_object_store
 from matteworks_removal.clients import AuthClient, CompositorClient
 from matteworks_removal.ledger import Ledger
 from matteworks_removal.service import RemovalService
@@ -64,13 +65,16 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
         auth = AuthClient(auth_channel, settings.auth_timeout_s)
         compositor = CompositorClient(compositor_channel, settings.request_timeout_s)
         fetcher = _open_fetcher(settings, deps, metrics, opening)
-        ledger = Ledger(auth, metrics, retry_delays_s=deps.commit_retry_delays_s)
+        ledger = Ledger(
+            auth,
+            lambda outcome: metrics.releases.labels(outcome).inc(),
+            retry_delays_s=deps.commit_retry_delays_s,
+        )
         opening.push_async_callback(ledger.settle)
         monitor = HealthMonitor(
             (), {"auth": auth.check, "compositor": compositor.check}, settings.health_interval_s
         )
-        admission = Admission(settings.max_requests_in_flight, settings.max_buffered_bytes, metrics)
-        removal = RemovalEndpoint(
+        services = Services(
             auth=auth,
             removals=RemovalService(
                 ledger,
@@ -78,31 +82,25 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
                 fetcher,
                 reservation_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
             ),
-            admission=admission,
-            metrics=metrics,
-            receive_timeout_s=settings.receive_timeout_s,
-            request_timeout_s=settings.request_timeout_s,
-        )
-        improve = ImproveEndpoint(
-            auth=auth,
-            submissions=_open_submissions(settings, deps.clock),
             fetcher=fetcher,
-            admission=admission,
+            submissions=_open_submissions(settings, deps.clock),
+            admission=Admission(settings.max_requests_in_flight, settings.max_buffered_bytes, metrics),
             metrics=metrics,
             receive_timeout_s=settings.receive_timeout_s,
             request_timeout_s=settings.request_timeout_s,
         )
-        account = AccountEndpoint(auth)
-        docs = DocumentationEndpoints(build_document(version("matteworks")))
+        docs = DocumentationEndpoints(build_document(version("matteworks"), PROVIDERS))
         asgi = Starlette(
             routes=[
-                Route("/v1.0/removebg", removal.__call__, methods=["POST"]),
-                Route("/v1/removebg", removal.__call__, methods=["POST"]),
-                Route("/v1/segment", removal.__call__, methods=["POST"]),
-                Route("/remove-background/v1", removal.__call__, methods=["POST"]),
-                Route("/v1.0/account", account.__call__, methods=["GET"]),
-                Route("/v1/account", account.__call__, methods=["GET"]),
-                Route("/v1.0/improve", improve.__call__, methods=["POST"]),
+                *(
+                    Route(
+                        endpoint.path,
+                        _as_function(endpoint.operation.serve(services)),
+                        methods=[endpoint.method],
+                    )
+                    for dialect in PROVIDERS
+                    for endpoint in dialect.endpoints
+                ),
                 Route("/healthz", is_alive, methods=["GET"]),
                 Route("/readyz", ReadinessEndpoint(monitor).__call__, methods=["GET"]),
                 Route("/openapi.json", docs.document, methods=["GET"]),
@@ -112,6 +110,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             middleware=[
                 Middleware(
                     ExchangeMiddleware,
+                    owners=PathOwners(PROVIDERS),
                     metrics=metrics,
                     is_draining=draining.is_set,
                     shows_timing=settings.server_timing,
@@ -138,7 +137,10 @@ def _open_fetcher(
         connect_timeout_s=settings.fetch_connect_timeout_s,
     )
     fetcher = GuardedFetcher(
-        backend, metrics, timeout_s=settings.fetch_timeout_s, ports=settings.fetch_port_set
+        backend,
+        metrics.count_fetch,
+        timeout_s=settings.fetch_timeout_s,
+        ports=settings.fetch_port_set,
     )
     opening.push_async_callback(fetcher.aclose)
     return fetcher
@@ -148,6 +150,15 @@ def _open_submissions(settings: EdgeSettings, clock: Clock) -> SubmissionBox:
     is_collecting = settings.collect_submissions and bool(settings.object_store_url)
     store = open_object_store(settings.object_store_url) if is_collecting else None
     return SubmissionBox(store, clock, settings.submissions_a_day)
+
+
+def _as_function(handler: Handler) -> Handler:
+    """The framework takes a callable object for a whole application of its own, a function for a handler."""
+
+    async def handle(request: Request) -> Response:
+        return await handler(request)
+
+    return handle
 
 
 async def _raise(request: Request, error: Exception) -> Response:

@@ -230,11 +230,22 @@ _RETRIED: Final = (429, 503)
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """Status, document and extra headers of a failed request."""
+    """Status, errors with `title`, `code` and perhaps `detail`, and extra headers of a failed request."""
 
     status: int
-    document: dict[str, list[dict[str, str]]]
+    errors: tuple[dict[str, str], ...]
     headers: dict[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """The first error, which decided the status, for documents that have room for one."""
+        first = self.errors[0]
+        return ": ".join(first[name] for name in ("title", "detail") if name in first)
+
+
+def error_list(answer: ErrorAnswer) -> object:
+    """`{"errors": [{"title", "code", "detail"?}]}`"""
+    return {"errors": list(answer.errors)}
 
 
 def answer_for(errors: Sequence[MatteworksError], overrides: Mapping[Reason, PublicError]) -> ErrorAnswer:
@@ -242,12 +253,12 @@ def answer_for(errors: Sequence[MatteworksError], overrides: Mapping[Reason, Pub
 
     429 and 503 always carry an integer Retry-After of at least one second.
     """
-    told = [_tell(error, overrides) for error in errors]
+    told = tuple(_tell(error, overrides) for error in errors)
     status = _public(errors[0], overrides).status
     headers = {}
     if status in _RETRIED:
         headers["Retry-After"] = str(max(1, math.ceil(errors[0].retry_after_s or 1)))
-    return ErrorAnswer(status, {"errors": told}, headers)
+    return ErrorAnswer(status, told, headers)
 
 
 def _public(error: MatteworksError, overrides: Mapping[Reason, PublicError]) -> PublicError:

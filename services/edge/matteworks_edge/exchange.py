@@ -30,6 +30,11 @@ class Exchange:
     # What the answer to the caller tells of the rate limit, once it is known.
     rate_limit: auth_pb2.RateLimit | None = None
 
+    def keep_reservation(self, reservation: auth_pb2.ReserveResponse) -> None:
+        """Remember what the books and the rate limit say, also for an answer that fails later."""
+        self.rate_limit = reservation.rate_limit
+        self.reservation_id = reservation.reservation_id
+
 
 def exchange_of(request: Request) -> Exchange:
     """The exchange that the middleware opened for `request`."""

@@ -55,3 +55,11 @@ class EdgeMetrics:
             ["outcome"],
             registry=registry,
         )
+
+    def count_fetch(self, outcome: str) -> None:
+        """A picture was fetched, or not."""
+        self.fetches.labels(outcome).inc()
+
+    def count_release(self, outcome: str) -> None:
+        """A reservation was given back, or left to its deadline."""
+        self.releases.labels(outcome).inc()

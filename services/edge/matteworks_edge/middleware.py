@@ -18,7 +18,6 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.context import CallContext, accept_request_id, current_call
 from matteworks_common.errors import Internal, MatteworksError
 from matteworks_common.telemetry import extract_trace
-from matteworks_edge.dialects.base import dialect_of
 from matteworks_edge.errors import (
     CallerGone,
     InvalidRequest,
@@ -28,6 +27,7 @@ from matteworks_edge.errors import (
 )
 from matteworks_edge.exchange import Exchange, attach
 from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.providers import PathOwners
 from matteworks_edge.responses import (
     EXPOSED_HEADERS,
     error_response,
@@ -57,11 +57,13 @@ class ExchangeMiddleware:
     def __init__(
         self,
         app: ASGIApp,
+        owners: PathOwners,
         metrics: EdgeMetrics,
         is_draining: Callable[[], bool],
         shows_timing: bool,
     ) -> None:
         self._app = app
+        self._owners = owners
         self._metrics = metrics
         self._is_draining = is_draining
         self._shows_timing = shows_timing
@@ -71,7 +73,9 @@ class ExchangeMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = Exchange(accept_request_id(headers.get("x-request-id")), dialect_of(scope["path"]))
+        exchange = Exchange(
+            accept_request_id(headers.get("x-request-id")), self._owners.dialect_of(scope["path"])
+        )
         attach(scope, exchange)
         start = time.perf_counter()
         is_started = False
@@ -106,7 +110,7 @@ class ExchangeMiddleware:
                             answer,
                             rate_limit_headers(exchange.rate_limit)
                             or refusal_rate_headers(errors[0].metadata),
-                            exchange.dialect.error_style,
+                            exchange.dialect,
                         )
                         if isinstance(error, HTTPException) and error.headers:
                             response.headers.update(error.headers)

@@ -12,18 +12,11 @@ from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import image_pb2
-from matteworks.compositor.v1 import compositor_pb2
-from matteworks_edge.dialects.base import Dialect, ErrorStyle
+from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import ErrorAnswer
 from matteworks_removal.service import Removal
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
-CONTENT_TYPES: Final = {
-    compositor_pb2.OUTPUT_FORMAT_PNG: "image/png",
-    compositor_pb2.OUTPUT_FORMAT_JPEG: "image/jpeg",
-    compositor_pb2.OUTPUT_FORMAT_WEBP: "image/webp",
-    compositor_pb2.OUTPUT_FORMAT_ZIP: "application/zip",
-}
 # What each type is called at the two levels of detail.
 SUBJECT_NAMES: Final[Mapping[image_pb2.SubjectType.ValueType, tuple[str, str]]] = {
     image_pb2.SUBJECT_TYPE_UNSPECIFIED: ("other", "other"),
@@ -74,9 +67,7 @@ def refusal_rate_headers(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict[str, str]:
-    """What is told about a result beside its bytes. The box is in pixels of the upright input, before
-    any crop or scale, so that the cut-out can be put back.
-    """
+    """What is told about a result beside its bytes."""
     rendering = removal.response.rendering
     headers = {
         dialect.width_header: str(rendering.size.width_px),
@@ -86,43 +77,15 @@ def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict
     if type_level != "none":
         names = SUBJECT_NAMES.get(removal.response.subject.type, ("other", "other"))
         headers["X-Type"] = names[0] if type_level == "1" else names[1]
-    if dialect.has_foreground_box:
-        box = rendering.foreground
-        headers["X-Foreground-Top"] = str(box.top_px)
-        headers["X-Foreground-Left"] = str(box.left_px)
-        headers["X-Foreground-Width"] = str(box.width_px)
-        headers["X-Foreground-Height"] = str(box.height_px)
-    if dialect.has_max_size:
-        widest = rendering.source_size if rendering.is_shrunk else rendering.size
-        headers["X-Max-Width"] = str(widest.width_px)
-        headers["X-Max-Height"] = str(widest.height_px)
-    if dialect.has_uncertainty:
-        subject = removal.response.subject
-        is_person = subject.type == image_pb2.SUBJECT_TYPE_PERSON
-        headers["X-Uncertainty-Score"] = "-1" if is_person else f"{max(0.0, 1 - subject.confidence):.3f}"
+    headers |= dialect.result_headers(removal)
     if removal.is_repeat:
         headers["X-Repeated-Request"] = "true"
     return headers
 
 
-def credit_figures(charged_milli: int, account: auth_pb2.Account | None) -> dict[str, str]:
-    """What was charged and, when it is known, what is left, in whole credits rounded down."""
-    headers = {"X-Credits-Consumed": format_credits(charged_milli)}
-    if account is not None:
-        left_milli = (
-            account.subscription_credits_milli + account.payg_credits_milli + account.enterprise_credits_milli
-        )
-        headers["X-Remaining-Credits"] = str(left_milli // 1000)
-    return headers
-
-
-def removal_json(removal: Removal, name: str) -> bytes:
-    """The JSON form of a result; the numbers after the picture, as callers know it. Another `name` than
-    `data` makes a flat document of the picture alone.
-    """
+def cutout_with_box(removal: Removal) -> bytes:
+    """A result as JSON, with the subject's box; the numbers after the picture, as callers know it."""
     rendering = removal.response.rendering
-    if name != "data":
-        return b'{"%s":"%s"}' % (name.encode(), base64.b64encode(rendering.image))
     box = rendering.foreground
     # Joined by hand: the text has up to 70 MB, and base64 needs no escaping.
     return b"".join(
@@ -135,26 +98,6 @@ def removal_json(removal: Removal, name: str) -> bytes:
     )
 
 
-def account_document(account: auth_pb2.Account) -> dict[str, Any]:
-    """Exactly the keys that strict clients know; anything more or less is an error to them."""
-    subscription = account.subscription_credits_milli
-    payg = account.payg_credits_milli
-    enterprise = account.enterprise_credits_milli
-    return {
-        "data": {
-            "attributes": {
-                "credits": {
-                    "subscription": _credits(subscription),
-                    "payg": _credits(payg),
-                    "enterprise": _credits(enterprise),
-                    "total": _credits(subscription + payg + enterprise),
-                },
-                "api": {"free_calls": account.free_call_count, "sizes": "all"},
-            }
-        }
-    }
-
-
 def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A small document, with a weak entity tag as callers know it."""
     body = json.dumps(document, separators=(",", ":")).encode()
@@ -163,27 +106,12 @@ def json_response(document: Any, status: int = 200, headers: Mapping[str, str] |
     return Response(body, status, {**tag, **(headers or {})}, JSON_TYPE)
 
 
-def error_response(answer: ErrorAnswer, rate_headers: Mapping[str, str], style: ErrorStyle) -> Response:
+def error_response(answer: ErrorAnswer, rate_headers: Mapping[str, str], dialect: Dialect) -> Response:
     """A failed request: never charged, and it says so."""
     headers = {"X-Credits-Charged": "0", **rate_headers, **answer.headers}
-    return json_response(_error_document(answer, style), answer.status, headers)
-
-
-def _error_document(answer: ErrorAnswer, style: ErrorStyle) -> object:
-    if style is ErrorStyle.LIST:
-        return answer.document
-    # These have room for one error; the first one decided the status.
-    first = answer.document["errors"][0]
-    sentence = ": ".join(first[name] for name in ("title", "detail") if name in first)
-    if style is ErrorStyle.SENTENCE:
-        return {"error": sentence}
-    return {"detail": sentence, "status_code": answer.status, "type": first["code"]}
+    return json_response(dialect.error_document(answer), answer.status, headers)
 
 
 def server_timing(durations_s: Iterable[tuple[str, float]]) -> str:
     """The stages as a Server-Timing value, in milliseconds."""
     return ", ".join(f"{stage};dur={duration_s * 1000:.1f}" for stage, duration_s in durations_s)
-
-
-def _credits(credits_milli: int) -> int | float:
-    return credits_milli / 1000 if credits_milli % 1000 else credits_milli // 1000

@@ -6,26 +6,13 @@ import asyncio
 import json
 import uuid
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
-from urllib.parse import urlsplit
 
-from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
 from matteworks_common.errors import Forbidden, LimitExceeded, Unavailable
 from matteworks_removal.sources import Picture
-
-
-def open_object_store(url: str) -> ObjectStore:
-    """The store at `url`: file:///directory (made when missing), memory:///, s3://…, gs://…, az://…"""
-    parts = urlsplit(url)
-    if parts.scheme == "memory":
-        return MemoryStore()
-    if parts.scheme == "file":
-        directory = Path(parts.path)
-        return LocalStore(directory, automatic_cleanup=False, mkdir=True)
-    return from_url(url)
 
 
 class SubmissionBox:

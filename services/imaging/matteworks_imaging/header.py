@@ -88,13 +88,13 @@ def read_header(data: _Bytes) -> ImageHeader:
     )
 
 
-def check_limits(header: ImageHeader, size_bytes: int) -> None:
-    """Refuse a picture of more than `MAX_FILE_BYTES` or `MAX_PIXELS`.
+def check_limits(header: ImageHeader, size_bytes: int, max_bytes: int = MAX_FILE_BYTES) -> None:
+    """Refuse a picture of more than `max_bytes` or `MAX_PIXELS`.
 
     Raises InvalidPicture: FILE_TOO_LARGE (metadata `size_bytes`, `limit_bytes`), RESOLUTION_TOO_HIGH
     (metadata `megapixels`, `limit_megapixels`).
     """
-    check_file_size(size_bytes)
+    check_file_size(size_bytes, max_bytes)
     if header.pixel_count > MAX_PIXELS:
         raise InvalidPicture(
             reasons.ERROR_REASON_RESOLUTION_TOO_HIGH,
@@ -106,13 +106,13 @@ def check_limits(header: ImageHeader, size_bytes: int) -> None:
         )
 
 
-def check_file_size(size_bytes: int) -> None:
-    """Refuse a file of more than `MAX_FILE_BYTES`. Raises InvalidPicture (FILE_TOO_LARGE)."""
-    if size_bytes > MAX_FILE_BYTES:
+def check_file_size(size_bytes: int, max_bytes: int = MAX_FILE_BYTES) -> None:
+    """Refuse a file of more than `max_bytes`. Raises InvalidPicture (FILE_TOO_LARGE)."""
+    if size_bytes > max_bytes:
         raise InvalidPicture(
             reasons.ERROR_REASON_FILE_TOO_LARGE,
-            f"The file is larger than {MAX_FILE_BYTES // 2**20} MB.",
-            metadata={"size_bytes": str(size_bytes), "limit_bytes": str(MAX_FILE_BYTES)},
+            f"The file is larger than {max_bytes // 2**20} MB.",
+            metadata={"size_bytes": str(size_bytes), "limit_bytes": str(max_bytes)},
         )
 
 

@@ -18,11 +18,9 @@ from typing import Any, Final
 import httpcore
 import structlog
 
-from matteworks_edge.metrics import EdgeMetrics
-from matteworks_imaging.header import check_file_size
+from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size
 from matteworks_outbound.addresses import Address, AddressJudge, parse_address
 from matteworks_outbound.urls import PictureUrl
-from matteworks_removal.sources import FetchError
 
 Resolver = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -32,6 +30,14 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 # One text for everything up to the connection: a refused address must not differ from a dead host.
 UNREACHABLE: Final = "Host could not be reached"
 log = structlog.get_logger()
+
+
+class FetchError(Exception):
+    """A picture could not be fetched. `cause` is for the caller and tells nothing about our network."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class AddressRefused(Exception):
@@ -110,12 +116,15 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedFetcher:
-    """A `PictureFetcher` for http and https. Keeps no connection open between two fetches."""
+    """Fetches pictures by http and https. Keeps no connection open between two fetches.
+
+    `count` is told the outcome of each: ok, refused, timeout, address_refused, unreachable or broken.
+    """
 
     def __init__(
         self,
         backend: httpcore.AsyncNetworkBackend,
-        metrics: EdgeMetrics,
+        count: Callable[[str], None],
         *,
         timeout_s: float,
         ports: frozenset[int] | None,
@@ -128,43 +137,49 @@ class GuardedFetcher:
             max_keepalive_connections=0,
             network_backend=backend,
         )
-        self._metrics = metrics
+        self._count = count
         self._timeout_s = timeout_s
         self._ports = ports
 
-    async def fetch(self, url: PictureUrl, account_for: Callable[[int], None]) -> bytes:
-        """The bytes at `url`, at most 22 MB, within the total time."""
+    async def fetch(
+        self, url: PictureUrl, account_for: Callable[[int], None], max_bytes: int = MAX_FILE_BYTES
+    ) -> bytes:
+        """The bytes at `url`, at most `max_bytes`, within the total time.
+
+        `account_for` is told of bytes before they are kept, and may refuse them. Raises FetchError, and
+        InvalidPicture (FILE_TOO_LARGE).
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
-                content = await self._follow(url, account_for)
+                content = await self._follow(url, account_for, max_bytes)
         except FetchError:
-            self._metrics.fetches.labels("refused").inc()
+            self._count("refused")
             raise
         except TimeoutError as error:
-            self._metrics.fetches.labels("timeout").inc()
+            self._count("timeout")
             raise FetchError("Timed out") from error
         except AddressRefused as error:
             log.info("fetch_refused", host=url.host)
-            self._metrics.fetches.labels("address_refused").inc()
+            self._count("address_refused")
             raise FetchError(UNREACHABLE) from error
         except (httpcore.ConnectError, httpcore.ConnectTimeout, OSError) as error:
-            self._metrics.fetches.labels("unreachable").inc()
+            self._count("unreachable")
             raise FetchError(UNREACHABLE) from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-            self._metrics.fetches.labels("broken").inc()
+            self._count("broken")
             raise FetchError("The server's answer is broken") from error
-        self._metrics.fetches.labels("ok").inc()
+        self._count("ok")
         return content
 
     async def aclose(self) -> None:
         """Close what is open."""
         await self._pool.aclose()
 
-    async def _follow(self, url: PictureUrl, account_for: Callable[[int], None]) -> bytes:
+    async def _follow(self, url: PictureUrl, account_for: Callable[[int], None], max_bytes: int) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             if self._ports is not None and url.port not in self._ports:
                 raise FetchError(UNREACHABLE)
-            answer = await self._get(url, account_for)
+            answer = await self._get(url, account_for, max_bytes)
             if isinstance(answer, bytes):
                 return answer
             target = url.follow(answer)
@@ -173,7 +188,7 @@ class GuardedFetcher:
             url = target
         raise FetchError("Too many redirects")
 
-    async def _get(self, url: PictureUrl, account_for: Callable[[int], None]) -> bytes | str:
+    async def _get(self, url: PictureUrl, account_for: Callable[[int], None], max_bytes: int) -> bytes | str:
         """The body, or the location of a redirect."""
         target = httpcore.URL(
             scheme=url.scheme.encode(), host=url.host.encode(), port=url.port, target=url.target.encode()
@@ -190,12 +205,12 @@ class GuardedFetcher:
                 raise FetchError(f"HTTP Status {response.status}")
             declared = _header(response, b"content-length")
             if declared.isascii() and declared.isdecimal() and len(declared) < 16:
-                check_file_size(int(declared))
+                check_file_size(int(declared), max_bytes)
             chunks: list[bytes] = []
             size_bytes = 0
             async for chunk in response.aiter_stream():
                 size_bytes += len(chunk)
-                check_file_size(size_bytes)
+                check_file_size(size_bytes, max_bytes)
                 account_for(len(chunk))
                 chunks.append(chunk)
             return b"".join(chunks)

@@ -17,7 +17,6 @@ import structlog
 from matteworks.auth.v1 import auth_pb2
 from matteworks_common.context import CallContext, current_call
 from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable
-from matteworks_edge.metrics import EdgeMetrics
 from matteworks_removal.clients import AuthClient
 
 T = TypeVar("T")
@@ -43,11 +42,17 @@ class Hold:
 
 
 class Ledger:
-    """Reserves, commits and releases. Close it before the channel to auth."""
+    """Reserves, commits and releases. Close it before the channel to auth.
 
-    def __init__(self, auth: AuthClient, metrics: EdgeMetrics, *, retry_delays_s: tuple[float, ...]) -> None:
+    `count_release` is told how each reservation that was given back ended: released, or abandoned to its
+    deadline.
+    """
+
+    def __init__(
+        self, auth: AuthClient, count_release: Callable[[str], None], *, retry_delays_s: tuple[float, ...]
+    ) -> None:
         self._auth = auth
-        self._metrics = metrics
+        self._count_release = count_release
         self._retry_delays_s = retry_delays_s
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -89,10 +94,10 @@ class Ledger:
             reservation_id = reservation.reservation_id
             await self._outlast(lambda: self._auth.release(reservation_id, request.request_id))
         except MatteworksError as error:
-            self._metrics.releases.labels("abandoned").inc()
+            self._count_release("abandoned")
             log.warning("release_failed", request_id=request.request_id, reason=error.reason_name)
         else:
-            self._metrics.releases.labels("released").inc()
+            self._count_release("released")
 
     async def _learn(
         self, reserving: asyncio.Task[auth_pb2.ReserveResponse], request: auth_pb2.ReserveRequest

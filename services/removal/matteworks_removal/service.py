@@ -1,4 +1,8 @@
-"""One removal from typed request to encoded result: prices, reservation, rendering, charge."""
+"""One paid removal, from typed request to encoded result: pictures, prices, reservation, rendering, charge.
+
+Whoever serves removals uses this: the gateway for one call, a worker for the items of a batch. It knows
+neither how the request came nor how the result is told.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,44 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf import duration_pb2
 
 from matteworks.auth.v1 import auth_pb2
+from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.context import new_request_id
-from matteworks_edge.dialects.base import Dialect
-from matteworks_edge.exchange import Exchange
-from matteworks_edge.fields.form import RemovalRequest
-from matteworks_edge.fields.parameters import check_roi
+from matteworks_common.stages import Stages
+from matteworks_imaging.box import Size as PixelSize
+from matteworks_imaging.header import MAX_FILE_BYTES
+from matteworks_imaging.region import Length, Region, Unit, resolve_region
 from matteworks_removal.clients import CompositorClient
 from matteworks_removal.ledger import Ledger
-from matteworks_removal.sources import Picture, PictureFetcher, load_pictures
+from matteworks_removal.offers import Tariff
+from matteworks_removal.sources import Picture, PictureFetcher, PictureSource, load_pictures
+
+__all__ = ["Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
 
 _IN_LOOP_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRequest:
+    """One picture and what to make of it.
+
+    `options` lacks the size limit and the background picture, which are known only later. `scope` is
+    whatever else makes two results different to their caller, such as the API that was spoken: equal
+    requests of one account in equal scopes within a few seconds are charged once.
+    """
+
+    source: PictureSource
+    background: PictureSource | None
+    tariff: Tariff
+    subject_type: image_pb2.SubjectType.ValueType
+    options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
+    scope: str = ""
+    max_file_bytes: int = MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +58,18 @@ class Removal:
     charged_credits_milli: int
     is_repeat: bool
     max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a removal tells what its caller wants to know even if it fails later.
+
+    `account_for` is told of fetched bytes before they are kept, and may refuse them.
+    """
+
+    stages: Stages = field(default_factory=Stages)
+    account_for: Callable[[int], None] = lambda _: None
+    on_reserved: Callable[[auth_pb2.ReserveResponse], None] = lambda _: None
 
 
 class RemovalService:
@@ -55,24 +93,32 @@ class RemovalService:
         self,
         caller: auth_pb2.AuthenticateResponse,
         request: RemovalRequest,
-        exchange: Exchange,
-        account_for: Callable[[int], None],
+        progress: Progress,
+        *,
+        request_id: str,
+        charge_id: str = "",
     ) -> Removal:
         """Get the pictures, check them, hold credits, render, charge.
 
-        Raises the MatteworksError of the first step that fails; then nothing is charged.
+        `request_id` is for logs. The charge is idempotent on `charge_id`; without one every call is
+        charged anew, which is right where the id would be the caller's own. Raises the MatteworksError of
+        the first step that fails; then nothing is charged.
         """
-        stages = exchange.stages
+        stages = progress.stages
         with stages.measure("fetch"):
             picture, background = await load_pictures(
-                request.source, request.background, self._fetcher, account_for
+                request.source,
+                request.background,
+                self._fetcher,
+                progress.account_for,
+                request.max_file_bytes,
             )
         if request.options.HasField("roi"):
-            check_roi(request.options.roi, picture.header.width_px, picture.header.height_px)
-        offers = exchange.dialect.offers(request.size, picture.header, is_test=caller.is_test)
+            size = PixelSize(picture.header.width_px, picture.header.height_px)
+            resolve_region(region_of(request.options.roi), size)
+        offers = request.tariff.offers(picture.header, is_test=caller.is_test)
         reserve = auth_pb2.ReserveRequest(
-            # Never the caller's own id: the charge is idempotent on this one.
-            request_id=new_request_id(),
+            request_id=charge_id or new_request_id(),
             account_id=caller.account_id,
             key_id=caller.key_id,
             prices=[
@@ -82,15 +128,14 @@ class RemovalService:
                 for offer in offers
             ],
             megapixels=picture.header.megapixels,
-            fingerprint=await _fingerprint(exchange.dialect, caller, request, picture, background),
+            fingerprint=await _fingerprint(caller, request, picture, background),
             time_to_live=self._time_to_live,
         )
-        render = _render_request(exchange.request_id, request, picture, background)
+        render = _render_request(request_id, request, picture, background)
         start = time.perf_counter()
         async with self._ledger.hold(reserve) as hold:
             stages.add("reserve", time.perf_counter() - start)
-            exchange.rate_limit = hold.reservation.rate_limit
-            exchange.reservation_id = hold.reservation.reservation_id
+            progress.on_reserved(hold.reservation)
             offer = offers[hold.reservation.price_index]
             render.options.max_pixel_count = offer.max_pixels
             with stages.measure("render"):
@@ -99,6 +144,17 @@ class RemovalService:
             with stages.measure("commit"):
                 charged_milli = await hold.commit()
         return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels)
+
+
+def region_of(message: compositor_pb2.Region) -> Region:
+    """A region of the wire, whose lengths have been checked."""
+
+    def length(edge: compositor_pb2.Length) -> Length:
+        if edge.WhichOneof("value") == "percent":
+            return Length(edge.percent, Unit.PERCENT)
+        return Length(edge.px, Unit.PX)
+
+    return Region(*map(length, (message.left, message.top, message.right, message.bottom)))
 
 
 def _render_request(
@@ -116,7 +172,6 @@ def _render_request(
 
 
 async def _fingerprint(
-    dialect: Dialect,
     caller: auth_pb2.AuthenticateResponse,
     request: RemovalRequest,
     picture: Picture,
@@ -124,14 +179,7 @@ async def _fingerprint(
 ) -> str:
     """Equal for requests that would give the same caller the same result."""
     head = repr(
-        (
-            dialect.name,
-            caller.account_id,
-            caller.is_test,
-            request.size,
-            request.subject_type,
-            request.type_level,
-        )
+        (request.scope, caller.account_id, caller.is_test, request.tariff.size, request.subject_type)
     ).encode()
     options = request.options.SerializeToString(deterministic=True)
     parts = [head, options, picture.content, background.content if background else b""]

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture, MatteworksError
-from matteworks_imaging.header import ImageHeader, check_file_size, check_limits, read_header
+from matteworks_imaging.header import MAX_FILE_BYTES, ImageHeader, check_file_size, check_limits, read_header
+from matteworks_outbound.fetcher import FetchError
 from matteworks_outbound.urls import PictureUrl
 
 _URL_SAFE = bytes.maketrans(b"-_ ", b"+/+")
@@ -44,18 +45,10 @@ class Picture:
     header: ImageHeader
 
 
-class FetchError(Exception):
-    """A picture could not be fetched. `cause` is for the caller and tells nothing about our network."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
 class PictureFetcher(Protocol):
     """Gets bytes from outside."""
 
-    async def fetch(self, url: PictureUrl, account_for: Callable[[int], None]) -> bytes:
+    async def fetch(self, url: PictureUrl, account_for: Callable[[int], None], max_bytes: int) -> bytes:
         """The bytes at `url`. Raises FetchError, and InvalidPicture (FILE_TOO_LARGE)."""
 
 
@@ -64,32 +57,37 @@ async def load_pictures(
     background: PictureSource | None,
     fetcher: PictureFetcher,
     account_for: Callable[[int], None],
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> tuple[Picture, Picture | None]:
-    """Both pictures, checked by their headers; remote ones are fetched at the same time.
+    """Both pictures, each at most `max_bytes`, checked by their headers; remote ones are fetched at the
+    same time.
 
     Raises InvalidPicture: FAILED_IMAGE_DOWNLOAD, FAILED_BG_DOWNLOAD, INVALID_FILE_TYPE,
     INVALID_DIMENSIONS, FILE_TOO_LARGE, RESOLUTION_TOO_HIGH.
     """
     if background is None:
-        return await load_picture(source, fetcher, account_for), None
+        return await load_picture(source, fetcher, account_for, max_bytes), None
     try:
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(load_picture(source, fetcher, account_for))
-            second = group.create_task(load_picture(background, fetcher, account_for))
+            first = group.create_task(load_picture(source, fetcher, account_for, max_bytes))
+            second = group.create_task(load_picture(background, fetcher, account_for, max_bytes))
     except* MatteworksError as failures:
         raise failures.exceptions[0] from None
     return first.result(), second.result()
 
 
 async def load_picture(
-    source: PictureSource, fetcher: PictureFetcher, account_for: Callable[[int], None]
+    source: PictureSource,
+    fetcher: PictureFetcher,
+    account_for: Callable[[int], None],
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> Picture:
     """One picture; errors name its field."""
     try:
-        content = await _content_of(source, fetcher, account_for)
-        check_file_size(len(content))
+        content = await _content_of(source, fetcher, account_for, max_bytes)
+        check_file_size(len(content), max_bytes)
         header = read_header(content)
-        check_limits(header, len(content))
+        check_limits(header, len(content), max_bytes)
     except InvalidPicture as error:
         error.field = source.field
         raise
@@ -97,12 +95,12 @@ async def load_picture(
 
 
 async def _content_of(
-    source: PictureSource, fetcher: PictureFetcher, account_for: Callable[[int], None]
+    source: PictureSource, fetcher: PictureFetcher, account_for: Callable[[int], None], max_bytes: int
 ) -> bytes:
     if isinstance(source, SentPicture):
         return source.content
     try:
-        return await fetcher.fetch(source.url, account_for)
+        return await fetcher.fetch(source.url, account_for, max_bytes)
     except FetchError as error:
         is_background = source.field.startswith("bg_")
         raise InvalidPicture(

@@ -6,12 +6,15 @@ import json
 
 import pytest
 
-from matteworks_edge.dialects.base import BGERASER, REMOVE_BG
+from matteworks_edge.dialects.base import Dialect
+from matteworks_edge.dialects.remove_bg import REMOVE_BG
 from matteworks_edge.errors import PUBLIC_ERRORS
 from matteworks_edge.intake.body import BASE64_FIELDS, FILE_FIELDS
-from matteworks_edge.openapi.document import build_document, removal_parameters
+from matteworks_edge.openapi.document import build_document
+from matteworks_edge.openapi.operations import removal_parameters
+from matteworks_edge.providers import PROVIDERS
 
-DOCUMENT = build_document("1.2.3")
+DOCUMENT = build_document("1.2.3", PROVIDERS)
 
 
 def test_every_reference_resolves() -> None:
@@ -28,14 +31,28 @@ def test_every_parameter_of_the_contract_is_there() -> None:
     assert len(known) == 20
 
 
-@pytest.mark.parametrize("path", ["/v1.0/removebg", "/v1/removebg"])
-def test_every_status_that_an_error_can_have_is_documented(path: str) -> None:
-    dialect = REMOVE_BG if path == "/v1.0/removebg" else BGERASER
+@pytest.mark.parametrize("dialect", PROVIDERS, ids=lambda dialect: dialect.name)
+def test_every_status_that_an_error_can_have_is_documented(dialect: Dialect) -> None:
     statuses = {
         str((dialect.errors.get(reason) or public).status) for reason, public in PUBLIC_ERRORS.items()
     }
-    documented = set(DOCUMENT["paths"][path]["post"]["responses"])
-    assert statuses - {"404", "405", "499"} <= documented
+    for endpoint in dialect.endpoints:
+        documented = set(DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"])
+        assert statuses - {"404", "405", "499"} <= documented
+
+
+@pytest.mark.parametrize("dialect", PROVIDERS, ids=lambda dialect: dialect.name)
+def test_errors_are_described_in_the_dialects_own_document(dialect: Dialect) -> None:
+    name, schema = dialect.error_schema
+    for endpoint in dialect.endpoints:
+        responses = DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"]
+        told = {
+            answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            for status, answer in responses.items()
+            if int(status) >= 400
+        }
+        assert told == {name}
+    assert DOCUMENT["components"]["schemas"][name] == schema
 
 
 def test_every_known_size_and_its_default_are_named() -> None:

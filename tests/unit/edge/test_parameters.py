@@ -13,6 +13,9 @@ from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField
 from matteworks_edge.fields import parameters
 from matteworks_edge.fields.colors import CSS_COLORS, parse_color
+from matteworks_imaging.box import Size
+from matteworks_imaging.region import resolve_region
+from matteworks_removal.service import region_of
 
 PARSERS: dict[str, tuple[Callable[[str], object], int]] = {
     "roi": (parameters.parse_roi, reasons.ERROR_REASON_INVALID_ROI),
@@ -96,11 +99,12 @@ def test_a_region_is_read_with_and_without_units(text: str, expected: list[tuple
 def test_a_region_is_held_against_its_picture(text: str, reason: int | None) -> None:
     region = parameters.parse_roi(text)
     assert region is not None
+    picture = Size(100, 50)
     if reason is None:
-        parameters.check_roi(region, 100, 50)
+        resolve_region(region_of(region), picture)
         return
     with pytest.raises(InvalidField) as caught:
-        parameters.check_roi(region, 100, 50)
+        resolve_region(region_of(region), picture)
     assert caught.value.reason == reason
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import image_pb2
+from matteworks_edge.operations.account import account_document
 from matteworks_edge.responses import (
     SUBJECT_NAMES,
-    account_document,
     format_credits,
     rate_limit_headers,
     server_timing,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
-from matteworks_common.errors import InvalidField, InvalidPicture, MatteworksError
-from matteworks_edge.dialects.base import Dialect, Size
-from matteworks_edge.errors import InvalidRequest
+from matteworks_common.errors import InvalidField, InvalidPicture
+from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.fields.parameters import (
     parse_bg_color,
-    parse_boolean,
     parse_channels,
     parse_crop_margin,
     parse_format,
@@ -24,26 +20,21 @@ from matteworks_edge.fields.parameters import (
     parse_subject_type,
     parse_type_level,
 )
+from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opacities, parse_shadow_types
 from matteworks_edge.intake.body import RawForm
 from matteworks_outbound.urls import check_url
+from matteworks_removal.offers import Size, Tariff
+from matteworks_removal.service import RemovalRequest
 from matteworks_removal.sources import PictureSource, RemotePicture, SentPicture, decode_base64
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class RemovalRequest:
-    """One picture and what to make of it. `options` lacks the size limit and the background picture,
-    which are known only later.
-    """
+class RemovalForm:
+    """A removal as it was asked for, and how finely the answer tells the subject's type."""
 
-    source: PictureSource
-    background: PictureSource | None
-    size: Size
-    subject_type: image_pb2.SubjectType.ValueType
+    request: RemovalRequest
     type_level: str
-    options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +46,9 @@ class ImproveRequest:
     tag: str
 
 
-def parse_removal(form: RawForm, dialect: Dialect) -> RemovalRequest:
+def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     """The request that `form` makes in `dialect`. Raises InvalidRequest with every error found."""
-    fields = _Fields(form)
+    fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
     background = fields.collect(lambda: _read_background(form))
     size = fields.collect(lambda: _parse_size(form.texts.get("size", dialect.default_size), dialect))
@@ -73,8 +64,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalRequest:
         bg_color=fields.read("bg_color", parse_bg_color, None),
         shadows=_read_shadows(fields),
     )
-    if dialect.takes_despill:
-        options.despill = fields.boolean("despill", False)
+    dialect.read_own_fields(fields, options)
     margin = fields.read("crop_margin", parse_crop_margin, compositor_pb2.Crop())
     if fields.boolean("crop", False):
         options.crop.CopyFrom(margin)
@@ -87,19 +77,21 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalRequest:
     fields.raise_if_wrong()
     if source is None or size is None:
         raise AssertionError("an error was found, so it was raised above")
-    return RemovalRequest(
+    type_level = fields.read("type_level", parse_type_level, "1")
+    request = RemovalRequest(
         source=source,
         background=background,
-        size=size,
+        tariff=Tariff(size, dialect.preview),
         subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
-        type_level=fields.read("type_level", parse_type_level, "1"),
         options=options,
+        scope=f"{dialect.name} {type_level}",
     )
+    return RemovalForm(request, type_level)
 
 
 def parse_improve(form: RawForm) -> ImproveRequest:
     """The submission that `form` makes. Raises InvalidRequest with every error found."""
-    fields = _Fields(form)
+    fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
     texts = {}
     for name, limit in (("image_filename", 255), ("tag", 100)):
@@ -175,56 +167,7 @@ def _parse_size(text: str, dialect: Dialect) -> Size:
     return size
 
 
-def _read_shadows(fields: _Fields) -> list[compositor_pb2.Shadow]:
+def _read_shadows(fields: Fields) -> list[compositor_pb2.Shadow]:
     types = fields.collect(lambda: parse_shadow_types(fields.by_key("shadow_type")))
     opacities = fields.collect(lambda: parse_shadow_opacities(fields.by_key("shadow_opacity")))
     return combine_shadows(types or {}, opacities or {}, is_old_switch_on=fields.boolean("add_shadow", False))
-
-
-class _Fields:
-    """Reads fields and keeps the errors, so that one answer names them all."""
-
-    def __init__(self, form: RawForm) -> None:
-        self._texts = form.texts
-        self.errors: list[MatteworksError] = []
-
-    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """The value of a field, or `default` when it is absent or wrong."""
-        text = self._texts.get(name)
-        if text is None:
-            return default
-        try:
-            return parse(text)
-        except InvalidField as error:
-            self.errors.append(error)
-            return default
-
-    def boolean(
-        self,
-        name: str,
-        default: bool,
-        reason: reasons.ErrorReason.ValueType = reasons.ERROR_REASON_INVALID_ARGUMENT,
-    ) -> bool:
-        """As `read`, for true and false."""
-        return self.read(name, lambda text: parse_boolean(name, text, reason), default)
-
-    def by_key(self, name: str) -> dict[str, str]:
-        """`name=value` under the empty key, `name[key]=value` under its key."""
-        found = {"": self._texts[name]} if name in self._texts else {}
-        for field_name, text in self._texts.items():
-            if field_name.startswith(f"{name}[") and field_name.endswith("]"):
-                # An empty key would pass for the value of all; a blank cannot be a type either way.
-                found[field_name[len(name) + 1 : -1] or " "] = text
-        return found
-
-    def collect(self, read: Callable[[], T]) -> T | None:
-        """What `read` returns; None, and the error kept, when it raises one."""
-        try:
-            return read()
-        except MatteworksError as error:
-            self.errors.append(error)
-            return None
-
-    def raise_if_wrong(self) -> None:
-        if self.errors:
-            raise InvalidRequest(self.errors)

@@ -89,7 +89,7 @@ def parse_type_level(text: str) -> str:
 
 
 def parse_roi(text: str) -> compositor_pb2.Region | None:
-    """`x1 y1 x2 y2` in px or %; None when it is the whole picture. Bounds are checked by `check_roi`."""
+    """`x1 y1 x2 y2` in px or %; None when it is the whole picture. The picture's bounds are checked later."""
     remedy = "Give four values x1 y1 x2 y2, each in px or in % from 0 to 100."
     parts = _split(text)
     lengths = [_length(part) for part in parts]
@@ -101,35 +101,6 @@ def parse_roi(text: str) -> compositor_pb2.Region | None:
     if _is_zero(left) and _is_zero(top) and right.percent == 100 and bottom.percent == 100:
         return None
     return compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom)
-
-
-def check_roi(region: compositor_pb2.Region, width_px: int, height_px: int) -> None:
-    """Hold a region against its picture. Raises InvalidField: ROI_EXCEEDS_BOUNDS, INVALID_ROI,
-    ROI_REGION_EMPTY.
-    """
-    spans = (
-        (_resolve(region.left, width_px), _resolve(region.right, width_px), width_px),
-        (_resolve(region.top, height_px), _resolve(region.bottom, height_px), height_px),
-    )
-    for near_px, far_px, limit_px in spans:
-        if near_px > limit_px or far_px > limit_px:
-            raise InvalidField(
-                "roi",
-                "Keep the region inside the picture.",
-                reason=reasons.ERROR_REASON_ROI_EXCEEDS_BOUNDS,
-                metadata={"width_px": str(width_px), "height_px": str(height_px)},
-            )
-    for near_px, far_px, _ in spans:
-        if near_px > far_px:
-            raise InvalidField(
-                "roi",
-                "Give the top left corner first, then the bottom right corner.",
-                reason=reasons.ERROR_REASON_INVALID_ROI,
-            )
-    if any(round(near_px) >= round(far_px) for near_px, far_px, _ in spans):
-        raise InvalidField(
-            "roi", "Give a region of at least one pixel.", reason=reasons.ERROR_REASON_ROI_REGION_EMPTY
-        )
 
 
 def parse_crop_margin(text: str) -> compositor_pb2.Crop:
@@ -216,9 +187,3 @@ def _is_zero(length: compositor_pb2.Length) -> bool:
 
 def _is_margin(length: compositor_pb2.Length) -> bool:
     return length.px <= MAX_MARGIN_PX and length.percent <= MAX_MARGIN_PERCENT
-
-
-def _resolve(length: compositor_pb2.Length, extent_px: int) -> float:
-    if length.WhichOneof("value") == "percent":
-        return length.percent * extent_px / 100
-    return float(length.px)

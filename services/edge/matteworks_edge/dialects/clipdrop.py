@@ -1,0 +1,58 @@
+"""ClipDrop's API: /remove-background/v1."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_edge.dialects.base import Dialect, Endpoint
+from matteworks_edge.errors import ErrorAnswer, PublicError
+from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
+from matteworks_edge.operations.catalogue import REMOVAL
+from matteworks_edge.responses import format_credits
+from matteworks_removal.offers import Size
+from matteworks_removal.service import Removal
+
+_PREVIEW: Final = Size(250, max_pixels=250_000, is_free_call_eligible=True)
+
+
+def _account_headers(removal: Removal, account: auth_pb2.Account | None) -> dict[str, str]:
+    """What was charged and, when it is known, what is left, in whole credits rounded down."""
+    headers = {"X-Credits-Consumed": format_credits(removal.charged_credits_milli)}
+    if account is not None:
+        left_milli = (
+            account.subscription_credits_milli + account.payg_credits_milli + account.enterprise_credits_milli
+        )
+        headers["X-Remaining-Credits"] = str(left_milli // 1000)
+    return headers
+
+
+def _error_document(answer: ErrorAnswer) -> object:
+    return {"error": answer.sentence}
+
+
+CLIPDROP: Final = Dialect(
+    name="clipdrop",
+    endpoints=(Endpoint("POST", "/remove-background/v1", REMOVAL, "removeBackgroundClipdrop"),),
+    default_size="full",
+    default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
+    # Results have the size of the input; every call costs one credit.
+    sizes={"full": Size(1000, max_pixels=25_000_000)},
+    preview=_PREVIEW,
+    width_header="X-Width",
+    height_header="X-Height",
+    errors={
+        reasons.ERROR_REASON_KEY_MISSING: PublicError(401, "no_key", "No api key provided"),
+        reasons.ERROR_REASON_KEY_INVALID: PublicError(403, "invalid_key", "API Key invalid"),
+    },
+    error_document=_error_document,
+    error_schema=("ErrorSentence", closed_object({"error": TEXT})),
+    takes_format_from_accept=True,
+    account_headers=_account_headers,
+    result_header_schemas={
+        "X-Credits-Consumed": {"type": "number", "minimum": 0},
+        "X-Remaining-Credits": WHOLE,
+    },
+)

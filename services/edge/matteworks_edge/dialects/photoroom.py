@@ -1,0 +1,75 @@
+"""Photoroom's API v1: /v1/segment."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_edge.dialects.base import Dialect, Endpoint
+from matteworks_edge.errors import ErrorAnswer, PublicError
+from matteworks_edge.fields.reader import Fields
+from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, closed_object
+from matteworks_edge.operations.catalogue import REMOVAL
+from matteworks_removal.offers import Size
+from matteworks_removal.service import Removal
+
+_PREVIEW: Final = Size(250, max_pixels=250_000, is_free_call_eligible=True)
+
+
+def _read_own_fields(fields: Fields, options: compositor_pb2.RenderOptions) -> None:
+    options.despill = fields.boolean("despill", False)
+
+
+def _result_headers(removal: Removal) -> dict[str, str]:
+    """How much our detector doubts what it saw; the vendor gives people no score."""
+    subject = removal.response.subject
+    is_person = subject.type == image_pb2.SUBJECT_TYPE_PERSON
+    return {"X-Uncertainty-Score": "-1" if is_person else f"{max(0.0, 1 - subject.confidence):.3f}"}
+
+
+def _result_document(removal: Removal) -> bytes:
+    return b'{"base64img":"%s"}' % base64.b64encode(removal.response.rendering.image)
+
+
+def _error_document(answer: ErrorAnswer) -> object:
+    return {"detail": answer.sentence, "status_code": answer.status, "type": answer.errors[0]["code"]}
+
+
+PHOTOROOM: Final = Dialect(
+    name="photoroom",
+    endpoints=(Endpoint("POST", "/v1/segment", REMOVAL, "removeBackgroundPhotoroom"),),
+    default_size="full",
+    default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
+    sizes={
+        "preview": _PREVIEW,
+        "medium": Size(1000, max_pixels=1_500_000),
+        "hd": Size(1000, max_pixels=4_000_000),
+        "full": Size(1000, max_pixels=36_000_000),
+    },
+    preview=_PREVIEW,
+    width_header="X-Width",
+    height_header="X-Height",
+    errors={
+        reasons.ERROR_REASON_MISSING_SOURCE: PublicError(400, "missing_image", "Please provide an image")
+    },
+    error_document=_error_document,
+    error_schema=(
+        "ErrorDetail",
+        closed_object({"detail": TEXT, "status_code": {"type": "integer"}, "type": TEXT}),
+    ),
+    read_own_fields=_read_own_fields,
+    own_fields={
+        "despill": {
+            **BOOLEAN,
+            "default": False,
+            "description": "Whether green light of a backdrop is taken out of the subject.",
+        }
+    },
+    result_headers=_result_headers,
+    result_header_schemas={"X-Uncertainty-Score": {"type": "number", "minimum": -1, "maximum": 1}},
+    result_document=_result_document,
+    result_schema=closed_object({"base64img": {"type": "string", "contentEncoding": "base64"}}),
+)

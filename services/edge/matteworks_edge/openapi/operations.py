@@ -1,0 +1,263 @@
+"""The operations' parts of the OpenAPI document, for whichever dialect offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from matteworks_common.errors import Reason
+from matteworks_edge.dialects.base import Dialect, Schema
+from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
+from matteworks_edge.fields.parameters import CHANNELS, FORMATS, SUBJECT_TYPES, TYPE_LEVELS
+from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
+from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object, headers, request_body
+
+_ACCOUNT: Final[Schema] = closed_object(
+    {
+        "data": closed_object(
+            {
+                "attributes": closed_object(
+                    {
+                        "credits": closed_object(
+                            {
+                                name: {"type": "number", "minimum": 0}
+                                for name in ("subscription", "payg", "enterprise", "total")
+                            }
+                        ),
+                        "api": closed_object(
+                            {
+                                "free_calls": {"type": "integer", "minimum": 0},
+                                "sizes": {"type": "string", "const": "all"},
+                            }
+                        ),
+                    }
+                )
+            }
+        )
+    }
+)
+
+
+def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
+    """Every parameter of a removal except the binary ones, by name."""
+    subjects = ", ".join(dict.fromkeys(SHADOW_SUBJECTS))
+    shadow_types = [*SHADOW_TYPES, "3D", ""]
+    return {
+        "image_url": {**TEXT, "description": "Picture to fetch: http or https, public addresses only."},
+        "image_file_b64": {
+            "type": "string",
+            "description": "Picture in base64, with or without a data: prefix. `image_base64` is an alias.",
+        },
+        "size": {
+            "type": "string",
+            "default": dialect.default_size,
+            "examples": list(dialect.sizes),
+            "description": "How large the result may be; it is never larger than the picture. In any letter "
+            "case one of: " + ", ".join(dialect.sizes) + ".",
+        },
+        "type": {
+            **TEXT,
+            "default": "auto",
+            "examples": list(SUBJECT_TYPES),
+            "description": "What the picture shows. Unknown words count as auto.",
+        },
+        "type_level": {
+            **TEXT,
+            "default": "1",
+            "examples": list(TYPE_LEVELS),
+            "description": "How finely X-Type tells the detected type. Unknown words count as 1.",
+        },
+        "format": {
+            "type": "string",
+            "default": _format_name(dialect),
+            "examples": list(FORMATS),
+            "description": "auto: PNG when the result has transparent pixels, else JPEG. A PNG has at most "
+            "10 megapixels, the others 50.",
+        },
+        "roi": {
+            **TEXT,
+            "default": "0% 0% 100% 100%",
+            "description": "Where the subject is looked for: x1 y1 x2 y2, each in px (unit optional) or %.",
+        },
+        "crop": {**BOOLEAN, "default": False, "description": "Whether empty borders are cut off."},
+        "crop_margin": {
+            **TEXT,
+            "default": "0",
+            "description": "Room around the crop: 1, 2 or 4 values in px or %, at most 500px or 50% a side.",
+        },
+        "scale": {
+            **TEXT,
+            "default": "original",
+            "description": "Size of the subject relative to the canvas: original, or 10% to 100%.",
+        },
+        "position": {
+            **TEXT,
+            "description": "original, center, or one or two values 0% to 100%. Default: original, or center "
+            "with scale.",
+        },
+        "channels": {
+            "type": "string",
+            "default": "rgba",
+            "examples": list(CHANNELS),
+            "description": "rgba: the cut-out. alpha: the matte as a grey picture.",
+        },
+        "add_shadow": {
+            **BOOLEAN,
+            "default": False,
+            "deprecated": True,
+            "description": "shadow_type[car]=car.",
+        },
+        "shadow_type": {
+            "oneOf": [
+                {"type": "string", "examples": shadow_types},
+                {"type": "object", "additionalProperties": {"type": "string", "examples": shadow_types}},
+            ],
+            "description": f"For all subjects, or per type as in shadow_type[car]=drop: {subjects}.",
+        },
+        "shadow_opacity": {
+            "oneOf": [
+                {"type": ["string", "integer"]},
+                {"type": "object", "additionalProperties": {"type": ["string", "integer"]}},
+            ],
+            "default": "auto",
+            "description": "0 to 100 or auto, for all subjects or per type.",
+        },
+        "semitransparency": {
+            **BOOLEAN,
+            "default": True,
+            "description": "Whether car windows become partly transparent.",
+        },
+        "bg_color": {
+            **TEXT,
+            "description": "Colour behind the subject: 3, 4, 6 or 8 hexadecimal digits or a CSS name.",
+        },
+        "bg_image_url": {**TEXT, "description": "Picture behind the subject, to fetch."},
+        **dialect.own_fields,
+    }
+
+
+_IMPROVE_PARAMETERS: Final[dict[str, Schema]] = {
+    "image_url": {**TEXT, "description": "Picture to fetch."},
+    "image_file_b64": {"type": "string", "description": "Picture in base64."},
+    "image_filename": {"type": "string", "maxLength": 255, "description": "Your name for the picture."},
+    "tag": {"type": "string", "maxLength": 100, "description": "Your name for a group of pictures."},
+}
+
+
+def describe_removal(dialect: Dialect) -> Schema:
+    """A removal that answers with the picture."""
+    as_json = {"application/json": {"schema": dialect.result_schema}} if dialect.result_document else {}
+    return {
+        "tags": [dialect.name],
+        "summary": "Remove the background of a picture",
+        "description": "Answers with the picture, or with JSON when Accept prefers application/json to "
+        "any picture. Charged on success only.",
+        "requestBody": request_body(removal_parameters(dialect), ("image_file", "bg_image_file")),
+        "responses": {
+            "200": {
+                "description": "The cut-out.",
+                "headers": headers(_result_headers(dialect)),
+                "content": {
+                    "image/png": {},
+                    "image/jpeg": {},
+                    "image/webp": {},
+                    "application/zip": {},
+                    **as_json,
+                },
+            },
+            **describe_errors(dialect),
+        },
+    }
+
+
+def describe_account(dialect: Dialect) -> Schema:
+    """The balances."""
+    return {
+        "tags": [dialect.name],
+        "summary": "Balances of the account",
+        "responses": {
+            "200": {
+                "description": "Credits and free calls left.",
+                "headers": headers({"X-Request-Id": TEXT}),
+                "content": {"application/json": {"schema": _ACCOUNT}},
+            },
+            **describe_errors(dialect),
+        },
+    }
+
+
+def describe_improve(dialect: Dialect) -> Schema:
+    """A submission."""
+    return {
+        "tags": [dialect.name],
+        "summary": "Hand in a picture whose cut-out went wrong",
+        "description": "Refused unless the operator has switched the collection on. 100 pictures a day.",
+        "requestBody": request_body(_IMPROVE_PARAMETERS, ("image_file",)),
+        "responses": {
+            "200": {
+                "description": "Stored.",
+                "headers": headers({"X-Request-Id": TEXT}),
+                "content": {
+                    "application/json": {
+                        "schema": closed_object({"id": {"type": "string", "format": "uuid"}})
+                    }
+                },
+            },
+            **describe_errors(dialect),
+        },
+    }
+
+
+def _result_headers(dialect: Dialect) -> dict[str, Schema]:
+    known: dict[str, Schema] = {
+        dialect.width_header: WHOLE,
+        dialect.height_header: WHOLE,
+        "X-Type": {"type": "string"},
+        "X-Credits-Charged": {"type": "number", "minimum": 0},
+        "X-RateLimit-Limit": WHOLE,
+        "X-RateLimit-Remaining": WHOLE,
+        "X-RateLimit-Reset": WHOLE,
+        "X-Repeated-Request": {"type": "string", "const": "true"},
+        "X-Request-Id": TEXT,
+        "Server-Timing": TEXT,
+    }
+    return {**known, **dialect.result_header_schemas}
+
+
+def describe_errors(dialect: Dialect) -> dict[str, Any]:
+    """Every status of a failure in `dialect`, with its codes."""
+    by_status: dict[int, list[PublicError]] = {}
+    for reason in PUBLIC_ERRORS:
+        public = public_error(dialect, reason)
+        # 404 and 405 belong to paths and methods that have no operation; 499 is never read.
+        if public.status not in (404, 405, 499):
+            by_status.setdefault(public.status, []).append(public)
+    return {
+        str(status): describe_error(status, by_status[status], dialect.error_schema[0])
+        for status in sorted(by_status)
+    }
+
+
+def describe_error(status: int, errors: Sequence[PublicError], schema_name: str) -> dict[str, Any]:
+    """One status of failures, with the codes under which they come."""
+    codes = ", ".join(dict.fromkeys(error.code for error in errors)) or "service_unavailable"
+    told: dict[str, Schema] = {
+        "X-Credits-Charged": {"type": "number", "const": 0},
+        "X-Request-Id": TEXT,
+    }
+    if status in (429, 503):
+        told["Retry-After"] = {"type": "integer", "minimum": 1}
+    return {
+        "description": f"Codes: {codes}.",
+        "headers": headers(told),
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema_name}"}}},
+    }
+
+
+def public_error(dialect: Dialect, reason: Reason) -> PublicError:
+    """How `dialect` tells `reason`."""
+    return dialect.errors.get(reason) or PUBLIC_ERRORS[reason]
+
+
+def _format_name(dialect: Dialect) -> str:
+    return next(name for name, value in FORMATS.items() if value == dialect.default_format)

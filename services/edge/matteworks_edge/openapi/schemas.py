@@ -1,0 +1,87 @@
+"""Pieces of JSON Schema that the descriptions of several operations are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from matteworks_edge.dialects.base import Schema
+
+BOOLEAN: Final[Schema] = {
+    "oneOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "1", "0", ""]}]
+}
+TEXT: Final[Schema] = {"type": "string", "maxLength": 8192}
+WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
+BINARY: Final[Schema] = {
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+    "format": "binary",
+}
+
+
+def closed_object(properties: Mapping[str, Schema]) -> Schema:
+    """An object with exactly these members."""
+    return {
+        "type": "object",
+        "required": list(properties),
+        "additionalProperties": False,
+        "properties": dict(properties),
+    }
+
+
+def headers(schemas: Mapping[str, Schema]) -> dict[str, Any]:
+    """Header objects of a response."""
+    return {name: {"schema": schema} for name, schema in schemas.items()}
+
+
+def request_body(parameters: Mapping[str, Schema], files: Sequence[str]) -> dict[str, Any]:
+    """A body of fields, in the three encodings that are read; files come by multipart only."""
+    plain = {"type": "object", "properties": dict(parameters)}
+    with_files = {**dict.fromkeys(files, BINARY), **parameters}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": {"type": "object", "properties": with_files}},
+            "application/x-www-form-urlencoded": {"schema": plain},
+            "application/json": {"schema": plain},
+        },
+    }
+
+
+ERROR_LIST: Final = (
+    "Errors",
+    {
+        "type": "object",
+        "required": ["errors"],
+        "additionalProperties": False,
+        "properties": {
+            "errors": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["title", "code"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "title": {"type": "string"},
+                        "code": {"type": "string"},
+                        "detail": {"type": "string"},
+                    },
+                },
+            }
+        },
+    },
+)
+CUTOUT_WITH_BOX: Final[Schema] = closed_object(
+    {
+        "data": closed_object(
+            {
+                "result_b64": {"type": "string", "contentEncoding": "base64"},
+                "foreground_top": WHOLE,
+                "foreground_left": WHOLE,
+                "foreground_width": WHOLE,
+                "foreground_height": WHOLE,
+            }
+        )
+    }
+)

@@ -1,0 +1,86 @@
+"""A removal that answers with the picture itself, in whatever dialect asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.errors import MatteworksError
+from matteworks_edge.dialects.base import AccountHeaders
+from matteworks_edge.exchange import exchange_of
+from matteworks_edge.fields.form import parse_removal
+from matteworks_edge.fields.parameters import FORMATS
+from matteworks_edge.intake.accept import preferred_picture, prefers_json
+from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.operations.services import Services
+from matteworks_edge.responses import JSON_TYPE, rate_limit_headers, removal_headers
+from matteworks_removal.service import Progress, Removal
+
+CONTENT_TYPES: Final = {
+    compositor_pb2.OUTPUT_FORMAT_PNG: "image/png",
+    compositor_pb2.OUTPUT_FORMAT_JPEG: "image/jpeg",
+    compositor_pb2.OUTPUT_FORMAT_WEBP: "image/webp",
+    compositor_pb2.OUTPUT_FORMAT_ZIP: "application/zip",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalEndpoint:
+    """Key, body, form, removal, answer.
+
+    A caller who goes away before the result is charged pays nothing and the work is cancelled; after
+    the charge it stays, and the same upload within a few seconds gets its result without another one.
+    """
+
+    services: Services
+
+    async def __call__(self, request: Request) -> Response:
+        services = self.services
+        exchange = exchange_of(request)
+        exchange.route = "removebg"
+        caller = await authenticate(request, services.auth)
+        with services.admission.slot() as slot:
+            form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
+            dialect = exchange.dialect
+            asked = parse_removal(form, dialect)
+            accept = request.headers.get("accept")
+            if dialect.takes_format_from_accept:
+                asked.request.options.format = FORMATS[preferred_picture(accept)]
+            start_deadline(request, services.request_timeout_s)
+            progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+            removal = await while_connected(
+                request,
+                services.removals.remove(caller, asked.request, progress, request_id=exchange.request_id),
+            )
+            headers = {
+                **removal_headers(removal, dialect, asked.type_level),
+                **rate_limit_headers(exchange.rate_limit),
+            }
+            if dialect.account_headers:
+                headers |= await self._account_headers(dialect.account_headers, caller, removal)
+            rendering = removal.response.rendering
+            with exchange.stages.measure("respond"):
+                if dialect.result_document and prefers_json(accept):
+                    body = await asyncio.to_thread(dialect.result_document, removal)
+                    content_type = JSON_TYPE
+                else:
+                    body = rendering.image
+                    content_type = CONTENT_TYPES[rendering.format]
+            services.metrics.sent_bytes.inc(len(body))
+            return Response(body, 200, headers, content_type)
+
+    async def _account_headers(
+        self, tell: AccountHeaders, caller: auth_pb2.AuthenticateResponse, removal: Removal
+    ) -> dict[str, str]:
+        """The result is paid for, so a balance that cannot be read now is left out, not an error."""
+        try:
+            account = (await self.services.auth.get_account(caller.account_id)).account
+        except MatteworksError:
+            account = None
+        return tell(removal, account)

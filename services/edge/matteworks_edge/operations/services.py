@@ -1,0 +1,26 @@
+"""What the operations of the gateway work with, wired once for all dialects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matteworks_edge.intake.admission import Admission
+from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.submissions import SubmissionBox
+from matteworks_removal.clients import AuthClient
+from matteworks_removal.service import RemovalService
+from matteworks_removal.sources import PictureFetcher
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services behind the gateway, and the bounds in which a request uses them."""
+
+    auth: AuthClient
+    removals: RemovalService
+    fetcher: PictureFetcher
+    submissions: SubmissionBox
+    admission: Admission
+    metrics: EdgeMetrics
+    receive_timeout_s: float
+    request_timeout_s: float
