@@ -31,14 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.kernels.foreground_colours import estimate_foreground
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
-from matteworks_compositor.pipeline.job import Job, PictureFile, made
+from matteworks_compositor.pipeline.job import Job, made
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
+from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.header import read_header
+from matteworks_imaging.limits import PictureFile
 from tools.drawn_edges import BACKGROUNDS, SUBJECTS
 
 __all__ = ["Case", "colour_error", "contour_error", "cut_out", "draw_case", "plain_enlargement", "spill"]

@@ -24,9 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.encoding import encode_png
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import (
     CropMargins,
     OutputFormat,
@@ -38,6 +35,9 @@ from matteworks_compositor.options.model import (
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import GrpcSegmenter
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.encoding import encode_png
+from matteworks_imaging.limits import admit_file
 from matteworks_imaging.region import Length, Unit
 from tools.drawn_subjects import DRAWN_SUBJECTS
 

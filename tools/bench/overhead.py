@@ -27,13 +27,13 @@ from prometheus_client import CollectorRegistry
 
 from matteworks_common.clock import SystemClock
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder, configure_libvips
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
+from matteworks_imaging.decoding import Decoder, configure_libvips
+from matteworks_imaging.limits import admit_file
 from matteworks_inference.app import choose_models
 from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.onnx_cpu import DeviceThreads

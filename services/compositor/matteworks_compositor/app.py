@@ -17,12 +17,12 @@ from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
-from matteworks_compositor.decoding import Decoder, configure_libvips
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import GrpcSegmenter
 from matteworks_compositor.servicer import CompositorServicer
 from matteworks_compositor.settings import CompositorSettings
+from matteworks_imaging.decoding import Decoder, configure_libvips
 
 __all__ = ["build"]
 

@@ -10,9 +10,10 @@ from matteworks_common.stages import Stages
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.options.model import OutputFormat, SubjectType
-from matteworks_compositor.pipeline.job import Job, PictureFile, made
+from matteworks_compositor.pipeline.job import Job, made
 from matteworks_compositor.pipeline.pipeline import Pipeline
 from matteworks_imaging.box import Box, Size
+from matteworks_imaging.limits import PictureFile
 
 __all__ = ["Compositor", "Rendered"]
 

@@ -13,12 +13,12 @@ from matteworks_common.context import current_call, new_request_id
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
 from matteworks_compositor.compositor import Compositor, Rendered
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import Quality, RenderOptions, SubjectType
 from matteworks_compositor.options.parsing import parse_choice, parse_options
-from matteworks_compositor.pipeline.job import Job, PictureFile
+from matteworks_compositor.pipeline.job import Job
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.header import MAX_PIXELS, check_file_size, read_header
+from matteworks_imaging.limits import PictureFile, admit_file
 from matteworks_imaging.region import resolve_region
 
 __all__ = ["CompositorServicer"]

@@ -20,6 +20,7 @@ from matteworks.inference.v1 import inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
+from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.onnx_cpu import DeviceThreads, Engine, EngineUnavailable
 from matteworks_inference.engines.threads import usable_processor_count
@@ -34,7 +35,6 @@ from matteworks_inference.networks.registry import (
     load_registry,
     weights_path,
 )
-from matteworks_inference.picture import prepare_decoder
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.door import PictureAdmission
 from matteworks_inference.queueing.queue import BatchQueue
@@ -81,7 +81,7 @@ async def build(settings: InferenceSettings, dependencies: Dependencies | None =
 async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncExitStack) -> App:
     thread_count = settings.threads or usable_processor_count()
     chosen = choose_models(settings, given.registry)
-    prepare_decoder(thread_count)
+    configure_libvips(thread_count)
     registry = CollectorRegistry()
     metrics = InferenceMetrics(registry)
     graphs = GraphStore.beside_weights(settings.model_directory)
@@ -136,6 +136,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         engine,
         metrics,
         quality=settings.quality,
+        decoder=Decoder(),
         decoders=workers,
         admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
     )

@@ -1,32 +1,26 @@
 """From what a caller sent to the pixels that the networks see.
 
-An encoded picture is refused by its header before a pixel is allocated, decoded by libvips with every
-loader but three switched off, turned upright, converted to sRGB, and squeezed to at most 1024 x 1024: no
-network here looks at more.
+Files are decoded and squeezed by the library that the compositor uses, so the same file shows the same
+pixels whichever service reads it.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
-import pyvips
-import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.errors import InvalidField, InvalidPicture
-from matteworks_imaging.header import check_limits, read_header
-from matteworks_inference.averaging import averaged
+from matteworks_common.errors import InvalidField
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import admit_file
+from matteworks_imaging.network_view import LARGEST_SIDE_PX, decode_whole, network_view
+from matteworks_imaging.resampling import averaged
 from matteworks_inference.engines.onnx_cpu import PixelArray
 
-LARGEST_SIDE_PX: Final = 1024
 LARGEST_PIXELS_SIDE_PX: Final = 4096
-_LOADERS: Final = ("VipsForeignLoadJpeg", "VipsForeignLoadPng", "VipsForeignLoadWebp")
-_WHITE: Final = [255.0, 255.0, 255.0]
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -66,22 +60,6 @@ class Picture:
         return np.asarray(enlarged, np.uint8)
 
 
-def prepare_decoder(thread_count: int) -> None:
-    """Set libvips up for this process: only the loaders that are meant, few threads, no caches.
-
-    Process-wide, so the process's owner calls it once. A cache would hold pictures of one caller while
-    another one is served.
-    """
-    # It tells every operation at the level of our own events.
-    logging.getLogger("pyvips").setLevel(logging.WARNING)
-    pyvips.concurrency_set(thread_count)
-    pyvips.cache_set_max(0)
-    pyvips.block_untrusted_set(True)
-    pyvips.operation_block_set("VipsForeignLoad", True)
-    for loader in _LOADERS:
-        pyvips.operation_block_set(loader, False)
-
-
 def picture_from_pixels(
     rgb: bytes, width_px: int, height_px: int, source_size_px: tuple[int, int] | None
 ) -> Picture:
@@ -114,55 +92,13 @@ def picture_from_pixels(
     return Picture(pixels, source_width_px, source_height_px)
 
 
-def decode_picture(file: bytes) -> Picture:
-    """The picture in `file` upright, in sRGB, on white where it is transparent, at most 1024 px a side.
+def decode_picture(decoder: Decoder, content: bytes) -> Picture:
+    """The picture in a file, as a removal shows it to the networks. Blocks.
 
-    Blocks. Raises InvalidPicture: INVALID_FILE_TYPE, INVALID_DIMENSIONS, FILE_TOO_LARGE and
+    Raises InvalidPicture: INVALID_FILE_TYPE, INVALID_DIMENSIONS, FILE_TOO_LARGE and
     RESOLUTION_TOO_HIGH from the header; FAILED_TO_READ_IMAGE when the pixels cannot be decoded.
     """
-    header = read_header(file)
-    check_limits(header, len(file))
-    try:
-        image = pyvips.Image.thumbnail_buffer(
-            file,
-            min(header.width_px, LARGEST_SIDE_PX),
-            height=min(header.height_px, LARGEST_SIDE_PX),
-            size="force",
-            # The keyword fail_on does not reach the loader; its option string does.
-            option_string="fail_on=error",
-        )
-        image = _to_srgb(image).cast("uchar")
-        if image.hasalpha():
-            image = image.flatten(background=_WHITE)
-        if image.bands == 1:
-            image = image.bandjoin([image, image])
-        pixels = np.ndarray(
-            (image.height, image.width, image.bands), np.uint8, buffer=image.write_to_memory()
-        )
-    except pyvips.Error as error:
-        raise InvalidPicture(
-            reasons.ERROR_REASON_FAILED_TO_READ_IMAGE, "The pixels of the picture cannot be read."
-        ) from error
-    return Picture(pixels, header.width_px, header.height_px)
-
-
-def _to_srgb(image: pyvips.Image) -> pyvips.Image:
-    """`image` in sRGB by its own profile, or by its colour space when it has none that is needed.
-
-    Setting up a colour transform costs 60 ms, so it is done only where it changes something.
-    """
-    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else b""
-    is_cmyk = image.interpretation == "cmyk"
-    if is_cmyk or (profile and not _is_srgb(profile)):
-        try:
-            return image.icc_transform("srgb", embedded=True, input_profile="cmyk" if is_cmyk else "srgb")
-        except pyvips.Error:
-            # A broken profile: the colours are then taken for what they most likely are.
-            log.info("colour_profile_ignored", size_bytes=len(profile))
-    return image.colourspace("srgb")
-
-
-def _is_srgb(profile: bytes) -> bool:
-    """Whether the profile's description, which stands near its beginning, names sRGB."""
-    head = profile[:1024]
-    return b"sRGB" in head or "sRGB".encode("utf-16-be") in head
+    file = admit_file(content)
+    decoded = decode_whole(decoder, file)
+    view = network_view(decoded.pixels, decoded.alpha)
+    return Picture(view, file.size.width_px, file.size.height_px)

@@ -12,6 +12,7 @@ from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
+from matteworks_imaging.decoding import Decoder
 from matteworks_inference.engines.onnx_cpu import Engine
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.registry import SUBJECT_TYPES, ModelEntry
@@ -42,6 +43,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         metrics: InferenceMetrics,
         *,
         quality: Quality,
+        decoder: Decoder,
         decoders: Executor,
         admission: PictureAdmission,
     ) -> None:
@@ -49,6 +51,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self._engine = engine
         self._metrics = metrics
         self._quality: Quality = quality
+        self._decoder = decoder
         self._decoders = decoders
         self._admission = admission
 
@@ -116,7 +119,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             case "image":
                 with stages.measure("decode"):
                     return await asyncio.get_running_loop().run_in_executor(
-                        self._decoders, decode_picture, request.image
+                        self._decoders, decode_picture, self._decoder, request.image
                     )
         raise InvalidPicture(
             reasons.ERROR_REASON_MISSING_SOURCE, "Send either pixels or image.", field="source"

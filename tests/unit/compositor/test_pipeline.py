@@ -15,12 +15,12 @@ import pytest
 from matteworks_common.context import CallContext, current_call
 from matteworks_common.errors import DeadlineExceeded
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import RenderOptions
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_compositor.pipeline.pipeline import ComputingStep, Pipeline, Step, WaitingStep, build_steps
 from matteworks_compositor.segmenter import Segmenter
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import admit_file
 from tests.component.compositor.pictures import encoded, gradient
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "pipeline.md"

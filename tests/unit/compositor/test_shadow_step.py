@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from tools.drawn_subjects import DRAWN_SUBJECTS
 
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.encoding import encode_png
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import (
     Channels,
     Color,
@@ -31,6 +28,9 @@ from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.encoding import encode_png
+from matteworks_imaging.limits import admit_file
 from matteworks_imaging.region import Length, Unit
 
 Bytes8 = NDArray[np.uint8]

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.geometry import CanvasPlan
-from matteworks_compositor.limits import admit_file
 from matteworks_compositor.options.model import Channels, Color, CropMargins, OutputFormat, RenderOptions
 from matteworks_compositor.options.rules import backdrop_color, output_limits
 from matteworks_compositor.pipeline.job import Job, State, made
@@ -30,6 +28,8 @@ from matteworks_compositor.pipeline.steps import (
     working_copy_of_crop,
 )
 from matteworks_imaging.box import Box, Size
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import admit_file
 from matteworks_imaging.region import Length, Unit
 from tests.component.compositor.pictures import encoded, gradient
 

@@ -12,12 +12,23 @@ from PIL import Image
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField, InvalidPicture
-from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels, prepare_decoder
+from matteworks_compositor.options.model import OutputFormat, RenderOptions
+from matteworks_compositor.pipeline.job import Job, State
+from matteworks_compositor.pipeline.steps import decode as decode_step
+from matteworks_compositor.pipeline.steps import model_input
+from matteworks_imaging.decoding import Decoder, configure_libvips
+from matteworks_imaging.limits import admit_file
+from matteworks_inference.picture import Picture, picture_from_pixels
+from matteworks_inference.picture import decode_picture as decode
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _decoder() -> None:
-    prepare_decoder(1)
+    configure_libvips(1)
+
+
+def decode_picture(content: bytes) -> Picture:
+    return decode(Decoder(), content)
 
 
 def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
@@ -98,7 +109,7 @@ def test_a_truncated_file_is_refused(file_format: str) -> None:
     assert caught.value.reason == reasons.ERROR_REASON_FAILED_TO_READ_IMAGE
 
 
-@pytest.mark.parametrize("file", [b"", b"GIF89a" + bytes(50), b"<svg/>", b"%PDF-1.7", bytes(100)])
+@pytest.mark.parametrize("file", [b"GIF89a" + bytes(50), b"<svg/>", b"%PDF-1.7", bytes(100)])
 def test_what_is_not_a_jpeg_png_or_webp_never_reaches_a_decoder(file: bytes) -> None:
     with pytest.raises(InvalidPicture) as caught:
         decode_picture(file)
@@ -144,3 +155,20 @@ def test_resizing_keeps_the_whole_picture() -> None:
     assert resized.shape == (20, 30, 3)
     assert resized[:, :14].max() == 0
     assert resized[:, 16:].min() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+@pytest.mark.parametrize("size", [(60, 40), (1500, 1100), (5200, 2600)])
+def test_a_file_shows_the_pixels_that_a_removal_of_it_shows(mode: str, size: tuple[int, int]) -> None:
+    """The compositor decodes for itself and sends pixels; both must be the same picture to a network."""
+    ramp = np.add.outer(np.arange(size[1]), 2 * np.arange(size[0])).astype(np.uint8)
+    image = Image.fromarray(ramp).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(np.flipud(ramp).copy()))
+    content = encoded(image, "JPEG" if mode == "RGB" else "PNG")
+    state = State()
+    job = Job("test", admit_file(content), RenderOptions(format=OutputFormat.PNG))
+    decode_step.apply(Decoder(), job, state)
+    model_input.apply(job, state)
+
+    assert np.array_equal(decode_picture(content).pixels, state.model_input)

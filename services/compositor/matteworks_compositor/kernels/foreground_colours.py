@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.kernels.soft_pixels import sample_field, soft_strips
-from matteworks_compositor.resampling import average_cells
+from matteworks_imaging.resampling import average_cells
 
 __all__ = ["despill", "estimate_foreground"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.kernels.soft_pixels import sample_field, soft_strips
-from matteworks_compositor.resampling import average_cells, resize
 from matteworks_imaging.box import Size
+from matteworks_imaging.resampling import average_cells, resize
 
 __all__ = ["upsample_matte"]
 

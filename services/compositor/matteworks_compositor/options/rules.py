@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from matteworks_compositor.encoding import MAX_SIDE_PX
 from matteworks_compositor.geometry import NO_MARGINS, CanvasPlan, Margins, Placement, plan_canvas
 from matteworks_compositor.options.model import Channels, Color, CropMargins, OutputFormat
 from matteworks_compositor.pipeline.job import Job
 from matteworks_imaging.box import Box, Size, round_half_up
+from matteworks_imaging.encoding import MAX_SIDE_PX
 
 __all__ = ["OutputLimits", "backdrop_color", "is_matte_only", "output_limits", "placement", "plan"]
 

@@ -15,32 +15,15 @@ from numpy.typing import NDArray
 from matteworks_compositor.geometry import CanvasPlan
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_imaging.box import Box, Size
-from matteworks_imaging.header import ImageHeader
+from matteworks_imaging.limits import PictureFile
 
 if TYPE_CHECKING:
     from matteworks_compositor.kernels.shadows.layer import ShadowField
 
-__all__ = ["Job", "PictureFile", "State", "made"]
+__all__ = ["Job", "State", "made"]
 
 Bytes8 = NDArray[np.uint8]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class PictureFile:
-    """A file whose header has been read and whose limits have been checked; not a pixel decoded.
-
-    `field` is the request field that it came in, for errors.
-    """
-
-    content: bytes
-    header: ImageHeader
-    field: str = "image"
-
-    @property
-    def size(self) -> Size:
-        """Size after the orientation is applied."""
-        return Size(self.header.width_px, self.header.height_px)
 
 
 @dataclass(frozen=True, slots=True)

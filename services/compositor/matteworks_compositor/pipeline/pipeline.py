@@ -18,7 +18,6 @@ from functools import partial
 from matteworks_common.context import current_call
 from matteworks_common.errors import DeadlineExceeded
 from matteworks_common.stages import Stages
-from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_compositor.pipeline.steps import (
     background,
@@ -39,6 +38,7 @@ from matteworks_compositor.pipeline.steps import (
     working_copy_of_crop,
 )
 from matteworks_compositor.segmenter import Segmenter
+from matteworks_imaging.decoding import Decoder
 
 __all__ = ["ComputingStep", "Pipeline", "Step", "WaitingStep", "build_steps"]
 

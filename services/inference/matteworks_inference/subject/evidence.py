@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_inference.averaging import averaged
+from matteworks_imaging.resampling import averaged
 
 __all__ = ["DETECTOR_LABELS", "Detection", "SubjectGuess", "classify", "decode_boxes", "subject_for_routing"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.decoding import Decoder
 from matteworks_compositor.kernels.flattening import flatten_onto, put_color_under
 from matteworks_compositor.options.model import Color
 from matteworks_compositor.options.rules import WHITE, backdrop_color, is_matte_only
-from matteworks_compositor.pipeline.job import Job, PictureFile, State, made
-from matteworks_compositor.resampling import array_size, resize
+from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_imaging.box import Box, Size, round_half_up
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import PictureFile
+from matteworks_imaging.resampling import array_size, resize
 
 Bytes8 = NDArray[np.uint8]
 

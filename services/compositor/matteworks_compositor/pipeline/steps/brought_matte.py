@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.pipeline.job import Job, PictureFile, State
+from matteworks_compositor.pipeline.job import Job, State
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import PictureFile
 
 
 def apply(decoder: Decoder, job: Job, state: State) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.kernels.colour_padding import blank_where_empty
 from matteworks_compositor.options.rules import output_limits
 from matteworks_compositor.pipeline.job import Job, State
-from matteworks_compositor.pipeline.steps.model_input import LARGEST_SIDE_PX
 from matteworks_imaging.box import Size, fit_within
+from matteworks_imaging.colour_padding import blank_where_empty
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.network_view import LARGEST_SIDE_PX
 
 # A model input that is this much below the largest side saves a whole step of shrink-on-load.
 ENOUGH_FOR_THE_MODEL = 15 / 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_compositor.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
 from matteworks_compositor.options.model import OutputFormat
 from matteworks_compositor.pipeline.job import Job, State, made
+from matteworks_imaging.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
 
 
 def apply(threads: int, job: Job, state: State) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.kernels.colour_padding import blank_where_empty, pad_colours
 from matteworks_compositor.pipeline.job import Job, State, made
-from matteworks_compositor.resampling import array_size, resize
+from matteworks_imaging.colour_padding import blank_where_empty, pad_colours
+from matteworks_imaging.resampling import array_size, resize
 
 
 def apply(_job: Job, state: State) -> None:

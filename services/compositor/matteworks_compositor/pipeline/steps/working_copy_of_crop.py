@@ -8,8 +8,8 @@ from matteworks_compositor.options.rules import plan
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.steps.subject_box import VISIBLE_ALPHA
 from matteworks_compositor.pipeline.steps.working_copy import set_search_box, shrink_to
-from matteworks_compositor.resampling import array_size
 from matteworks_imaging.box import Box, Size, scale_box_outwards
+from matteworks_imaging.resampling import array_size
 
 
 def apply(job: Job, state: State) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_inference.averaging import grid_size
+from matteworks_imaging.resampling import grid_size
 
 __all__ = ["cleaned"]
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks_inference.averaging import averaged, grid_size
+from matteworks_imaging.resampling import averaged, grid_size
 from matteworks_inference.tasks.segmentation.cleaning import cleaned
 
 __all__ = [

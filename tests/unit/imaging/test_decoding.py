@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.decoding import Decoded, Decoder, configure_libvips
-from matteworks_compositor.limits import admit_file
 from matteworks_imaging.box import Size
+from matteworks_imaging.decoding import Decoded, Decoder, configure_libvips
+from matteworks_imaging.limits import admit_file
 from tests.component.compositor.pictures import encoded, gradient
 
 PICTURE = gradient(96, 64)

@@ -10,8 +10,8 @@ import pytest
 import pyvips
 from PIL import Image
 
-from matteworks_compositor.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
 from matteworks_imaging import png
+from matteworks_imaging.encoding import encode_jpeg, encode_png, encode_webp, encode_zip
 from tests.component.compositor.pictures import decoded, gradient
 
 

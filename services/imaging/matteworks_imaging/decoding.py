@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.pipeline.job import PictureFile
-from matteworks_compositor.resampling import is_strong_reduction, reduce_image
 from matteworks_imaging.box import Size
 from matteworks_imaging.header import MAX_PIXELS
+from matteworks_imaging.limits import PictureFile
+from matteworks_imaging.resampling import is_strong_reduction, reduce_image
 
 __all__ = ["Decoded", "Decoder", "configure_libvips"]
 

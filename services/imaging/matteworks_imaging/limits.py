@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.pipeline.job import PictureFile
-from matteworks_imaging.header import check_limits, read_header
+from matteworks_imaging.box import Size
+from matteworks_imaging.header import ImageHeader, check_limits, read_header
 
-__all__ = ["admit_file"]
+__all__ = ["PictureFile", "admit_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A file whose header has been read and whose limits have been checked; not a pixel decoded.
+
+    `field` is the request field that it came in, for errors.
+    """
+
+    content: bytes
+    header: ImageHeader
+    field: str = "image"
+
+    @property
+    def size(self) -> Size:
+        """Size after the orientation is applied."""
+        return Size(self.header.width_px, self.header.height_px)
 
 
 def admit_file(content: bytes, field: str = "image") -> PictureFile:

@@ -14,7 +14,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from matteworks_compositor.kernels.colour_padding import pad_colours
+from matteworks_imaging.colour_padding import pad_colours
 from matteworks_imaging.png import write_png
 
 __all__ = ["MAX_SIDE_PX", "encode_jpeg", "encode_png", "encode_webp", "encode_zip"]

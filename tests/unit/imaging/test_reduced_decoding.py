@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from matteworks_common.errors import InvalidPicture
-from matteworks_compositor.decoding import Decoder
-from matteworks_compositor.limits import admit_file
-from matteworks_compositor.resampling import resize
 from matteworks_imaging.box import Size
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.limits import admit_file
+from matteworks_imaging.resampling import resize
 
 WIDTH_PX, HEIGHT_PX = 900, 600
 SMALLER = Size(450, 300)
