@@ -9,10 +9,19 @@ from typing import ParamSpec
 
 import typer
 
+from matteworks_cli.commands.accounts import (
+    create_account,
+    grant_credits,
+    list_accounts,
+    list_plans,
+    set_plan,
+    show_log,
+    show_usage,
+)
 from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
 from matteworks_cli.commands.envoy_config import envoy_config
-from matteworks_cli.commands.keys import create_key, list_keys, revoke_key, rotate_key
+from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
 from matteworks_cli.commands.models import list_models, pull_models
 from matteworks_cli.commands.remove import remove
 from matteworks_cli.commands.up import up
@@ -27,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_accounts = typer.Typer(help="Accounts of a running stack: plans, credits, usage.", no_args_is_help=True)
 _keys = typer.Typer(help="API keys of a running stack.", no_args_is_help=True)
 _models = typer.Typer(help="The networks: which there are, and their weights.", no_args_is_help=True)
 
@@ -50,9 +60,18 @@ app.command("demo")(_told_in_one_sentence(demo))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
 _keys.command("create")(_told_in_one_sentence(create_key))
 _keys.command("list")(_told_in_one_sentence(list_keys))
+_keys.command("restrict")(_told_in_one_sentence(restrict_key))
 _keys.command("revoke")(_told_in_one_sentence(revoke_key))
 _keys.command("rotate")(_told_in_one_sentence(rotate_key))
 _models.command("list")(_told_in_one_sentence(list_models))
 _models.command("pull")(_told_in_one_sentence(pull_models))
+_accounts.command("create")(_told_in_one_sentence(create_account))
+_accounts.command("list")(_told_in_one_sentence(list_accounts))
+_accounts.command("plan")(_told_in_one_sentence(set_plan))
+_accounts.command("plans")(_told_in_one_sentence(list_plans))
+_accounts.command("grant")(_told_in_one_sentence(grant_credits))
+_accounts.command("usage")(_told_in_one_sentence(show_usage))
+_accounts.command("log")(_told_in_one_sentence(show_log))
+app.add_typer(_accounts, name="accounts")
 app.add_typer(_keys, name="keys")
 app.add_typer(_models, name="models")

@@ -1,46 +1,47 @@
-"""`matteworks keys`: make, list, replace and end the API keys of a running stack."""
+"""`matteworks keys`: make, list, change, replace and end the API keys of a running stack."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, cast
 
 import grpc
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
-from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
+from matteworks.auth.v1 import auth_pb2, key_restrictions_pb2
+from matteworks_cli.commands.administration import (
+    Administration,
+    JsonOption,
+    StateOption,
+    TargetOption,
+    TokenOption,
+    administration,
+    day_of,
+)
+from matteworks_cli.documents import json_text
 from matteworks_deploy.local.development import ACCOUNT_ID
 from matteworks_deploy.local.options import DEFAULT_STATE_DIRECTORY
-from matteworks_deploy.local.state import StateDirectory
 
-_TIMEOUT_S = 10.0
-
-Metadata: TypeAlias = tuple[tuple[str, str], ...]
-TargetOption = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        envvar="MATTEWORKS_INTERNAL_TARGET",
-        help="Internal listener, as host:port; without it: the stack that runs in --state-dir.",
-    ),
-]
-TokenOption = Annotated[
-    str,
-    typer.Option(
-        "--admin-token",
-        envvar="MATTEWORKS_ADMIN_TOKEN",
-        help="Administration token; without it: the one in --state-dir.",
-    ),
-]
-StateOption = Annotated[Path, typer.Option("--state-dir", help="State directory of a local stack.")]
 AccountOption = Annotated[str, typer.Option("--account", help="The account.")]
+KeyArgument = Annotated[str, typer.Argument(help="Public part of the key.")]
+OriginOption = Annotated[
+    list[str] | None,
+    typer.Option("--origin", help="Only for pages of this origin: https://shop.example. May be repeated."),
+]
+NetworkOption = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="Only from this address or network: 203.0.113.0/24. May be repeated."),
+]
+OnlyDialectOption = Annotated[
+    list[str] | None,
+    typer.Option("--only-dialect", help="Only with this provider's API: bgremover. May be repeated."),
+]
+DialectOption = Annotated[
+    str | None,
+    typer.Option("--dialect", help="Whose API it speaks where several share a path: removebg, bgremover."),
+]
 
 
 def create_key(
@@ -51,54 +52,86 @@ def create_key(
     plan: Annotated[
         str, typer.Option("--plan", help="Make the account with this plan when it does not exist yet.")
     ] = "",
+    dialect: DialectOption = None,
+    origin: OriginOption = None,
+    network: NetworkOption = None,
+    only_dialect: OnlyDialectOption = None,
     target: TargetOption = "",
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
-    """Make a key and print it once."""
-    request = auth_pb2.CreateKeyRequest(account_id=account, display_name=name, is_test=test)
+    """Make a key and print it, this once."""
+    request = auth_pb2.CreateKeyRequest(
+        account_id=account,
+        display_name=name,
+        is_test=test,
+        dialect=dialect or "",
+        restrictions=_restrictions(origin, network, only_dialect),
+    )
     if days is not None:
         request.time_to_live.FromTimedelta(timedelta(days=days))
-    with _administration(target, token, state) as (admin, metadata):
+    with administration(target, token, state) as stack:
         if plan:
-            _make_account(admin, metadata, account, plan)
-        created = admin.CreateKey(request, timeout=_TIMEOUT_S, metadata=metadata)
+            _make_account(stack, account, plan)
+        created = stack.ask(stack.admin.CreateKey, request)
     typer.echo(created.api_key)
 
 
 def list_keys(
     account: AccountOption = ACCOUNT_ID,
+    as_json: JsonOption = False,
     target: TargetOption = "",
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
     """List an account's keys, without their secrets."""
-    request = auth_pb2.ListKeysRequest(account_id=account)
-    with _administration(target, token, state) as (admin, metadata):
-        listed = admin.ListKeys(request, timeout=_TIMEOUT_S, metadata=metadata)
-    table = Table("key id", "name", "kind", "made", "expires", "revoked", box=None)
+    with administration(target, token, state) as stack:
+        listed = stack.ask(stack.admin.ListKeys, auth_pb2.ListKeysRequest(account_id=account))
+    if as_json:
+        typer.echo(json_text(list(listed.keys)))
+        return
+    table = Table("key id", "name", "kind", "only for", "made", "last used", "expires", "revoked", box=None)
     for key in listed.keys:
         table.add_row(
             key.key_id,
             key.display_name,
             "test" if key.is_test else "live",
-            _day(key.create_time),
-            _day(key.expire_time) if key.HasField("expire_time") else "never",
-            _day(key.revoke_time) if key.HasField("revoke_time") else "",
+            _only_for(key.restrictions),
+            day_of(key.create_time),
+            day_of(key.last_use_time) if key.HasField("last_use_time") else "never",
+            day_of(key.expire_time) if key.HasField("expire_time") else "never",
+            day_of(key.revoke_time) if key.HasField("revoke_time") else "",
         )
     Console().print(table)
 
 
+def restrict_key(
+    key_id: KeyArgument,
+    origin: OriginOption = None,
+    network: NetworkOption = None,
+    only_dialect: OnlyDialectOption = None,
+    target: TargetOption = "",
+    token: TokenOption = "",
+    state: StateOption = DEFAULT_STATE_DIRECTORY,
+) -> None:
+    """Say where a key may be used, instead of what was said before; without options: everywhere."""
+    request = auth_pb2.UpdateKeyRequest(
+        key_id=key_id, restrictions=_restrictions(origin, network, only_dialect)
+    )
+    with administration(target, token, state) as stack:
+        key = stack.ask(stack.admin.UpdateKey, request).key
+    typer.echo(f"{key_id} works {_only_for(key.restrictions) or 'everywhere'}.")
+
+
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="Public part of the key.")],
+    key_id: KeyArgument,
     target: TargetOption = "",
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
     """End a key, at once and for good."""
-    request = auth_pb2.RevokeKeyRequest(key_id=key_id)
-    with _administration(target, token, state) as (admin, metadata):
-        admin.RevokeKey(request, timeout=_TIMEOUT_S, metadata=metadata)
+    with administration(target, token, state) as stack:
+        stack.ask(stack.admin.RevokeKey, auth_pb2.RevokeKeyRequest(key_id=key_id))
     typer.echo(f"{key_id} is revoked.")
 
 
@@ -111,52 +144,36 @@ def rotate_key(
     token: TokenOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
-    """Make a new key that replaces another one, and print it once."""
+    """Make a successor of a key and print it, this once."""
     request = auth_pb2.RotateKeyRequest(key_id=key_id)
     request.overlap.FromTimedelta(timedelta(hours=overlap_hours))
-    with _administration(target, token, state) as (admin, metadata):
-        created = admin.RotateKey(request, timeout=_TIMEOUT_S, metadata=metadata)
+    with administration(target, token, state) as stack:
+        created = stack.ask(stack.admin.RotateKey, request)
     typer.echo(created.api_key)
 
 
-def _make_account(
-    admin: auth_pb2_grpc.KeyAdminServiceStub, metadata: Metadata, account_id: str, plan: str
-) -> None:
+def _make_account(stack: Administration, account_id: str, plan: str) -> None:
     """Make the account; one that exists keeps its plan."""
     request = auth_pb2.CreateAccountRequest(account_id=account_id, display_name=account_id, plan=plan)
     try:
-        admin.CreateAccount(request, timeout=_TIMEOUT_S, metadata=metadata)
+        stack.ask(stack.admin.CreateAccount, request)
     except grpc.RpcError as error:
         if cast(grpc.Call, error).code() is not grpc.StatusCode.ALREADY_EXISTS:
             raise
 
 
-@contextmanager
-def _administration(
-    target: str, token: str, state_path: Path
-) -> Iterator[tuple[auth_pb2_grpc.KeyAdminServiceStub, Metadata]]:
-    state = StateDirectory(state_path)
-    if not target:
-        facts = state.read_facts()
-        if facts is None:
-            raise CommandFailed(
-                f"No stack runs in {state_path}; start one with `matteworks up`, or give --target.",
-                EXIT_USAGE,
-            )
-        target = facts.internal_target
-    token = token or state.existing_secret("admin-token") or ""
-    if not token:
-        raise CommandFailed(
-            f"There is no administration token in {state_path}; give --admin-token.", EXIT_USAGE
-        )
-    with grpc.insecure_channel(target) as channel:
-        try:
-            yield auth_pb2_grpc.KeyAdminServiceStub(channel), (("authorization", f"Bearer {token}"),)
-        except grpc.RpcError as error:
-            # A failed call is both an error and the call itself, which the types do not say.
-            call = cast(grpc.Call, error)
-            raise CommandFailed(f"{call.code().name}: {call.details()}") from error
+def _restrictions(
+    origins: list[str] | None, networks: list[str] | None, dialects: list[str] | None
+) -> key_restrictions_pb2.KeyRestrictions:
+    return key_restrictions_pb2.KeyRestrictions(
+        allowed_origins=origins or [], allowed_networks=networks or [], allowed_dialects=dialects or []
+    )
 
 
-def _day(time: Timestamp) -> str:
-    return time.ToDatetime().date().isoformat()
+def _only_for(restrictions: key_restrictions_pb2.KeyRestrictions) -> str:
+    parts = (
+        ("for", restrictions.allowed_origins),
+        ("from", restrictions.allowed_networks),
+        ("with", restrictions.allowed_dialects),
+    )
+    return ", ".join(f"{word} {' or '.join(entries)}" for word, entries in parts if entries)

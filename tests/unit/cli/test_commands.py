@@ -112,7 +112,7 @@ def test_a_stale_envoy_configuration_is_told_with_the_command_that_renews_it(tmp
     assert f"matteworks envoy-config > {path}" in output
 
 
-@pytest.mark.parametrize("command", ["up", "remove", "demo", "envoy-config", "keys", "models"])
+@pytest.mark.parametrize("command", ["up", "remove", "demo", "envoy-config", "accounts", "keys", "models"])
 def test_every_command_explains_itself(command: str) -> None:
     code, output = run(command, "--help")
 
