@@ -11,9 +11,14 @@ from pathlib import Path
 
 
 class ValkeyProcess:
-    """`kill` and `start` again keep port and data, so that a test can take the store away."""
+    """`kill` and `start` again keep port and data, so that a test can take the store away.
 
-    def __init__(self, directory: Path) -> None:
+    `append_sync`: `always` has everything that was answered on disk, so that a test may kill it at any
+    moment; `everysec` is what production runs.
+    """
+
+    def __init__(self, directory: Path, append_sync: str = "always") -> None:
+        self._append_sync = append_sync
         self._directory = directory
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -30,8 +35,7 @@ class ValkeyProcess:
             [
                 str(get_binary_path()), "--port", str(self._port), "--bind", "127.0.0.1",
                 "--dir", str(self._directory), "--save", "", "--daemonize", "no",
-                # Everything that was answered is on disk, so that a test may kill it at any moment.
-                "--appendonly", "yes", "--appendfsync", "always",
+                "--appendonly", "yes", "--appendfsync", self._append_sync,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

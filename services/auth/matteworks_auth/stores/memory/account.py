@@ -95,19 +95,19 @@ class Request:
 
 @dataclass(slots=True)
 class OpenRequests:
-    """Those of one urgency, by the time when they are given back; entries of closed ones are skipped."""
+    """By the time when they are given back; entries of closed ones are skipped."""
 
-    ids: set[str] = field(default_factory=set)
+    urgencies: dict[str, Urgency] = field(default_factory=dict)
     expirations: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, expires_us: int, request_id: str) -> None:
+    def add(self, expires_us: int, request_id: str, urgency: Urgency) -> None:
         """One more."""
-        self.ids.add(request_id)
+        self.urgencies[request_id] = urgency
         heapq.heappush(self.expirations, (expires_us, request_id))
 
-
-def _open_requests() -> dict[Urgency, OpenRequests]:
-    return {"interactive": OpenRequests(), "deferred": OpenRequests()}
+    def interactive_count(self) -> int:
+        """Those that somebody waits for."""
+        return sum(urgency == "interactive" for urgency in self.urgencies.values())
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class MemoryAccount:
     free_calls: Period = field(default_factory=Period)
     grants: OrderedDict[str, tuple[str, int]] = field(default_factory=OrderedDict)
     requests: dict[str, Request] = field(default_factory=dict)
-    open: dict[Urgency, OpenRequests] = field(default_factory=_open_requests)
+    open: OpenRequests = field(default_factory=OpenRequests)
     settled: deque[str] = field(default_factory=deque)
     equal_uploads: OrderedDict[str, str] = field(default_factory=OrderedDict)
     counted: OrderedDict[str, int] = field(default_factory=OrderedDict)
@@ -194,11 +194,10 @@ class MemoryAccount:
     def count(self, now_us: int, dialect: str, key_id: str, **increments: int) -> None:
         """Add to today's counters."""
         counters = self.days.setdefault(day_of(now_us), {})
-        is_full = len(counters) >= MAX_FIELDS_A_DAY
         for name, value in increments.items():
             if value > 0:
                 counter = field_name(name, dialect, key_id)
-                if is_full and counter not in counters:
+                if counter not in counters and len(counters) >= MAX_FIELDS_A_DAY:
                     counter = field_name(name, "", "")
                 counters[counter] = counters.get(counter, 0) + value
         if len(self.days) > MAX_DAYS:

@@ -69,7 +69,7 @@ class MemoryRequests:
         is_repeat = owner_id != asked.request_id
         held = Held(owner_id, credits_milli, charge.payment.price_index, rate, expires_us, is_repeat)
         account.requests[asked.request_id] = Request(asked, shape, held, charge)
-        account.open[asked.urgency].add(expires_us, asked.request_id)
+        account.open.add(expires_us, asked.request_id, asked.urgency)
         return held
 
     def commit(self, account: MemoryAccount, request: Request, processing_ms: int | None) -> int:
@@ -129,18 +129,17 @@ class MemoryRequests:
 
     def release_overdue(self, account: MemoryAccount) -> int:
         """Give back what nobody settled in time, at most MAX_OVERDUE_AT_ONCE; how many."""
-        now_us, released_count = self.now_us(), 0
-        for queue in account.open.values():
-            while queue.expirations and released_count < MAX_OVERDUE_AT_ONCE:
-                expires_us, request_id = queue.expirations[0]
-                request = account.requests.get(request_id)
-                is_open = request is not None and request_id in queue.ids
-                if request and is_open and request.held.expires_us == expires_us:
-                    if expires_us > now_us:
-                        break
-                    self.release(account, request)
-                    released_count += 1
-                heapq.heappop(queue.expirations)
+        now_us, released_count, expirations = self.now_us(), 0, account.open.expirations
+        while expirations and released_count < MAX_OVERDUE_AT_ONCE:
+            expires_us, request_id = expirations[0]
+            request = account.requests.get(request_id)
+            is_open = request is not None and request_id in account.open.urgencies
+            if request and is_open and request.held.expires_us == expires_us:
+                if expires_us > now_us:
+                    break
+                self.release(account, request)
+                released_count += 1
+            heapq.heappop(expirations)
         return released_count
 
     def count_call(self, account: MemoryAccount, call: CountedCall) -> RateState:
@@ -231,7 +230,7 @@ class MemoryRequests:
 
     def _close(self, account: MemoryAccount, request: Request, state: str) -> Charge:
         charge = request.charge
-        account.open[request.asked.urgency].ids.discard(request.asked.request_id)
+        account.open.urgencies.pop(request.asked.request_id, None)
         request.state = state
         if request.asked.request_id != charge.owner.request_id:
             self._retire(account, request)
@@ -252,7 +251,7 @@ class MemoryRequests:
 
 def _is_crowded(account: MemoryAccount, urgency: Urgency) -> bool:
     limit = account.plan.concurrent_requests
-    return urgency != "deferred" and 0 < limit <= len(account.open["interactive"].ids)
+    return urgency != "deferred" and 0 < limit <= account.open.interactive_count()
 
 
 def _calls_of(urgency: Urgency) -> int:

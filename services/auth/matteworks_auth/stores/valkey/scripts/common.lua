@@ -9,8 +9,8 @@
 -- them at most. Times are microseconds.
 
 local ACCOUNT = KEYS[1] .. ':account'
-local OPEN = KEYS[1] .. ':open'          -- sorted set: interactive requests by the time when they are given back
-local DEFERRED = KEYS[1] .. ':deferred'  -- the same of queued work, which nobody waits for
+local OPEN = KEYS[1] .. ':open'          -- sorted set: open requests by the time when they are given back
+local DEFERRED = KEYS[1] .. ':deferred'  -- set: those of them that nobody waits for
 local SETTLED = KEYS[1] .. ':settled'    -- list: settled requests, oldest first
 local USED = KEYS[1] .. ':used'          -- hash: when each key last asked for something
 local BALANCES = {'subscription', 'payg', 'enterprise'}
@@ -57,20 +57,23 @@ end
 local DAY = math.floor(NOW / DAY_US)
 local MONTH = month_of(DAY)
 
--- Add to today's counters of a key in a dialect. A day with too many different ones counts the rest
--- without their names.
-local function count(dialect, key_id, counters)
+-- Add to today's counters of a key in a dialect: names and values, one after the other. A day with too
+-- many different ones counts the rest without their names.
+local function count(dialect, key_id, ...)
   local day = KEYS[1] .. ':usage:' .. int(DAY)
   local row = '/' .. dialect .. '/' .. key_id
-  local is_full = redis.call('HLEN', day) >= MAX_USAGE_FIELDS
-  for name, value in pairs(counters) do
-    if value > 0 then
-      local field = name .. row
-      if is_full and redis.call('HEXISTS', day, field) == 0 then field = name .. '//' end
-      redis.call('HINCRBY', day, field, int(value))
+  local counters = {...}
+  for i = 1, #counters, 2 do
+    local name, value = counters[i], counters[i + 1]
+    if value > 0 and redis.call('HINCRBY', day, name .. row, int(value)) == value then
+      -- A new one.
+      if redis.call('HLEN', day) > MAX_USAGE_FIELDS then
+        redis.call('HDEL', day, name .. row)
+        redis.call('HINCRBY', day, name .. '//', int(value))
+      end
+      redis.call('EXPIRE', day, USAGE_TTL_S, 'NX')
     end
   end
-  redis.call('EXPIRE', day, USAGE_TTL_S, 'NX')
 end
 
 local function note_use(key_id)

@@ -16,11 +16,11 @@ if tonumber(redis.call('GET', counted) or '0') > NOW then return {'counted', lim
 note_use(key_id)
 local new_tat, wait_us = weigh(tat, limit, 1)
 if not new_tat then
-  count(dialect, key_id, {calls = 1, refused_rate = 1})
+  count(dialect, key_id, 'calls', 1, 'refused_rate', 1)
   return {'rate', wait_us, limit, NOW, tat, ''}
 end
 redis.call('SET', counted, int(NOW + WINDOW_US), 'PX', WINDOW_US / 1000)
 redis.call('HSET', meter, 'tat_requests', int(new_tat))
 if meter ~= ACCOUNT then redis.call('EXPIRE', meter, METER_TTL_S) end
-count(dialect, key_id, {calls = 1})
+count(dialect, key_id, 'calls', 1)
 return {'counted', limit, NOW, new_tat}

@@ -2,14 +2,12 @@
 --
 -- A request's record: `owner` is empty in the request that holds a charge of its own; a repeat names the
 -- one whose charge it shares. Only owners use the fields from `charge` on.
-local TEXTS = {'state', 'owner', 'shape', 'unit', 'scope', 'key', 'dialect', 'urgency', 'charge'}
-local NUMBERS = {
+local FIELDS = {
+  'state', 'owner', 'shape', 'unit', 'scope', 'key', 'dialect', 'urgency', 'charge',
   'credits', 'price_index', 'megapixels', 'charged', 'limit', 'tat', 'made', 'expires', 'forget',
   'open_members', 'subscription', 'payg', 'enterprise', 'is_free_call', 'day', 'month',
 }
-local FIELDS = {}
-for _, name in ipairs(TEXTS) do FIELDS[#FIELDS + 1] = name end
-for _, name in ipairs(NUMBERS) do FIELDS[#FIELDS + 1] = name end
+local TEXT_COUNT = 9
 
 local function record_key(id) return KEYS[1] .. ':request:' .. id end
 
@@ -17,17 +15,19 @@ local function load(id)
   local values = redis.call('HMGET', record_key(id), unpack(FIELDS))
   if not values[1] then return nil end
   local record = {id = id}
-  for i, name in ipairs(TEXTS) do record[name] = values[i] end
-  for i, name in ipairs(NUMBERS) do record[name] = tonumber(values[#TEXTS + i] or '0') end
+  for i = 1, #FIELDS do
+    record[FIELDS[i]] = i <= TEXT_COUNT and values[i] or tonumber(values[i] or '0')
+  end
   -- The server forgets by its own clock; a caller that brings its own time forgets by that.
   if record.forget > 0 and record.forget <= NOW then return nil end
   return record
 end
 
--- Settled for good: remember it for a while, and only so many of them.
+local FORGET_AT = int(NOW + RECORD_TTL_US)
+
+-- Settled for good: remember it for a while, and only so many of them. Its field `forget` is FORGET_AT.
 local function retire(record)
   local key, ttl_ms = record_key(record.id), int(math.ceil(RECORD_TTL_US / 1000))
-  redis.call('HSET', key, 'forget', int(NOW + RECORD_TTL_US))
   redis.call('PEXPIRE', key, ttl_ms)
   local settled_count = redis.call('RPUSH', SETTLED, record.id)
   redis.call('PEXPIRE', SETTLED, ttl_ms)
@@ -38,23 +38,25 @@ local function retire(record)
   end
 end
 
-local function queue_of(urgency) return urgency == 'deferred' and DEFERRED or OPEN end
-
 -- Queued work is no call: the one that queued it was.
 local function calls_of(urgency) return urgency == 'deferred' and 0 or 1 end
 
 -- Close one request; the charge of its owner is settled by the caller, after this.
 local function close(record, state)
-  redis.call('ZREM', queue_of(record.urgency), record.id)
-  redis.call('HSET', record_key(record.id), 'state', state)
+  redis.call('ZREM', OPEN, record.id)
+  if record.urgency == 'deferred' then redis.call('SREM', DEFERRED, record.id) end
   local owner = record
   if record.owner ~= '' then
     owner = load(record.owner)
+    redis.call('HSET', record_key(record.id), 'state', state, 'forget', FORGET_AT)
     retire(record)
+  else
+    redis.call('HSET', record_key(record.id), 'state', state)
   end
   record.state = state
   owner.open_members = owner.open_members - 1
-  redis.call('HSET', record_key(owner.id), 'open_members', int(owner.open_members))
+  local forget = owner.open_members == 0 and FORGET_AT or 0
+  redis.call('HSET', record_key(owner.id), 'open_members', int(owner.open_members), 'forget', forget)
   if owner.open_members == 0 then retire(owner) end
   return owner
 end
@@ -74,7 +76,7 @@ end
 -- Returns the thousandths of a credit that went back: 0 while an equal request still needs the charge.
 local function release(record)
   local owner = close(record, 'released')
-  count(record.dialect, record.key, {calls = calls_of(record.urgency), released = 1})
+  count(record.dialect, record.key, 'calls', calls_of(record.urgency), 'released', 1)
   if owner.charge ~= 'held' or owner.open_members > 0 then return 0 end
   redis.call('HSET', record_key(owner.id), 'charge', 'returned')
   return_quota(owner)
@@ -98,16 +100,16 @@ end
 
 -- Give back what nobody settled in time; returns how many requests.
 local function release_overdue()
-  local released_count = 0
-  for _, queue in ipairs({OPEN, DEFERRED}) do
-    local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', int(NOW), 'LIMIT', 0,
-      MAX_OVERDUE_AT_ONCE - released_count)
-    for _, id in ipairs(ids) do
-      local record = load(id)
-      -- Without a record nothing can be given back: a server that evicts keys has lost money, not we.
-      if record then release(record) else redis.call('ZREM', queue, id) end
+  local ids = redis.call('ZRANGEBYSCORE', OPEN, '-inf', int(NOW), 'LIMIT', 0, MAX_OVERDUE_AT_ONCE)
+  for _, id in ipairs(ids) do
+    local record = load(id)
+    -- Without a record nothing can be given back: a server that evicts keys has lost money, not we.
+    if record then
+      release(record)
+    else
+      redis.call('ZREM', OPEN, id)
+      redis.call('SREM', DEFERRED, id)
     end
-    released_count = released_count + #ids
   end
-  return released_count
+  return #ids
 end

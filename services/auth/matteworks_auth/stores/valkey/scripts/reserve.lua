@@ -34,26 +34,31 @@ if earlier then
 end
 
 local stored = redis.call('HMGET', ACCOUNT, 'plan', 'renewed', 'subscription', 'payg', 'enterprise',
-  'free_day', 'day_free_calls', 'free_month', 'month_free_calls')
+  'held', 'free_day', 'day_free_calls', 'free_month', 'month_free_calls',
+  TATS[unit], 'day', 'day_requests', 'month', 'month_requests')
 if not stored[1] then return {'missing'} end
 if stored[1] ~= ARGV[15] then return {'plan', stored[1]} end
 note_use(key_id)
 
 local meter = meter_of(scope, key_id)
-local metered = redis.call('HMGET', meter, TATS[unit], 'day', 'day_requests', 'month', 'month_requests')
-local tat = math.max(tonumber(metered[1] or '0'), NOW)
-local day_requests = tonumber(metered[2]) == DAY and tonumber(metered[3]) or 0
-local month_requests = tonumber(metered[4]) == MONTH and tonumber(metered[5]) or 0
-local day_free_calls = tonumber(stored[6]) == DAY and tonumber(stored[7]) or 0
-local month_free_calls = tonumber(stored[8]) == MONTH and tonumber(stored[9]) or 0
+local metered, at = stored, 10
+if meter ~= ACCOUNT then
+  metered, at = redis.call('HMGET', meter, TATS[unit], 'day', 'day_requests', 'month', 'month_requests'), 0
+end
+local tat = math.max(tonumber(metered[at + 1] or '0'), NOW)
+local day_requests = tonumber(metered[at + 2] or '0') == DAY and tonumber(metered[at + 3]) or 0
+local month_requests = tonumber(metered[at + 4] or '0') == MONTH and tonumber(metered[at + 5]) or 0
+local day_free_calls = tonumber(stored[7] or '0') == DAY and tonumber(stored[8]) or 0
+local month_free_calls = tonumber(stored[9] or '0') == MONTH and tonumber(stored[10]) or 0
 
 local function refuse(kind, wait_us, detail)
-  count(dialect, key_id, {calls = calls_of(urgency), ['refused_' .. kind] = 1})
+  count(dialect, key_id, 'calls', calls_of(urgency), 'refused_' .. kind, 1)
   return {kind, wait_us, limit, NOW, tat, detail or ''}
 end
 
 local function is_crowded()
-  return urgency ~= 'deferred' and max_concurrent > 0 and redis.call('ZCARD', OPEN) >= max_concurrent
+  if urgency == 'deferred' or max_concurrent == 0 then return false end
+  return redis.call('ZCARD', OPEN) - redis.call('SCARD', DEFERRED) >= max_concurrent
 end
 
 -- What stood here is forgotten by the caller's time, maybe not yet by the server's.
@@ -64,7 +69,8 @@ local function save(record, ...)
     'scope', scope, 'key', key_id, 'dialect', dialect, 'urgency', urgency,
     'credits', int(record.credits), 'price_index', record.price_index, 'megapixels', megapixels,
     'limit', int(limit), 'tat', int(record.tat), 'made', int(NOW), 'expires', int(expires), ...)
-  redis.call('ZADD', queue_of(urgency), int(expires), id)
+  redis.call('ZADD', OPEN, int(expires), id)
+  if urgency == 'deferred' then redis.call('SADD', DEFERRED, id) end
   record.id, record.unit, record.limit, record.made, record.expires = id, unit, limit, NOW, expires
   return answer(record)
 end
@@ -115,20 +121,31 @@ for i = FIRST_PRICE, #ARGV, 2 do
 end
 if not price_index then return refuse('credits', 0, int(available)) end
 
+local changes = {TATS[unit], int(new_tat), 'day', int(DAY), 'day_requests', int(day_requests + 1),
+  'month', int(MONTH), 'month_requests', int(month_requests + 1)}
+if meter ~= ACCOUNT then
+  redis.call('HSET', meter, unpack(changes))
+  redis.call('EXPIRE', meter, METER_TTL_S)
+  changes = {}
+end
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = int(value)
+end
 local parts, rest = {}, credits
 for _, name in ipairs(BALANCES) do
   parts[name] = math.min(rest, balances[name])
   rest = rest - parts[name]
-  if parts[name] > 0 then redis.call('HINCRBY', ACCOUNT, name, int(-parts[name])) end
+  if parts[name] > 0 then change(name, balances[name] - parts[name]) end
 end
-if credits > 0 then redis.call('HINCRBY', ACCOUNT, 'held', int(credits)) end
+if credits > 0 then change('held', tonumber(stored[6]) + credits) end
 if is_free_call > 0 then
-  redis.call('HSET', ACCOUNT, 'free_day', int(DAY), 'day_free_calls', int(day_free_calls + 1),
-    'free_month', int(MONTH), 'month_free_calls', int(month_free_calls + 1))
+  change('free_day', DAY)
+  change('day_free_calls', day_free_calls + 1)
+  change('free_month', MONTH)
+  change('month_free_calls', month_free_calls + 1)
 end
-redis.call('HSET', meter, TATS[unit], int(new_tat), 'day', int(DAY), 'day_requests', int(day_requests + 1),
-  'month', int(MONTH), 'month_requests', int(month_requests + 1))
-if meter ~= ACCOUNT then redis.call('EXPIRE', meter, METER_TTL_S) end
+if #changes > 0 then redis.call('HSET', ACCOUNT, unpack(changes)) end
 if fingerprint ~= '' and window_us > 0 then
   redis.call('SET', equal_key, id, 'PX', int(math.ceil(window_us / 1000)))
 end

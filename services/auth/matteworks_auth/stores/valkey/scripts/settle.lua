@@ -10,11 +10,8 @@ if not record then return {'missing'} end
 if ARGV[5] ~= (record.owner == '' and record.id or record.owner) then return {'missing'} end
 
 local function done(credits)
-  local available = 0
-  for _, part in ipairs(redis.call('HMGET', ACCOUNT, unpack(BALANCES))) do
-    available = available + tonumber(part)
-  end
-  return {'done', credits, available}
+  local parts = redis.call('HMGET', ACCOUNT, 'subscription', 'payg', 'enterprise')
+  return {'done', credits, tonumber(parts[1]) + tonumber(parts[2]) + tonumber(parts[3])}
 end
 
 if ARGV[4] == 'release' then
@@ -28,16 +25,19 @@ local owner = close(record, 'committed')
 local charged, free_calls = 0, 0
 if owner.charge == 'held' then
   charged, free_calls = owner.credits, owner.is_free_call
-  redis.call('HSET', record_key(owner.id), 'charge', 'charged')
+  if owner.id == record.id then
+    redis.call('HSET', record_key(owner.id), 'charge', 'charged', 'charged', int(charged))
+  else
+    redis.call('HSET', record_key(owner.id), 'charge', 'charged')
+    redis.call('HSET', record_key(record.id), 'charged', int(charged))
+  end
   if charged > 0 then
     redis.call('HINCRBY', ACCOUNT, 'held', int(-charged))
     redis.call('HINCRBY', ACCOUNT, 'spent', int(charged))
-    redis.call('HSET', record_key(record.id), 'charged', int(charged))
   end
 end
 local took_ms = tonumber(ARGV[7])
-count(record.dialect, record.key, {
-  calls = calls_of(record.urgency), committed = 1, megapixels = record.megapixels, charged = charged,
-  free_calls = free_calls, timed = took_ms >= 0 and 1 or 0, processing_ms = math.max(0, took_ms),
-})
+count(record.dialect, record.key, 'calls', calls_of(record.urgency), 'committed', 1,
+  'megapixels', record.megapixels, 'charged', charged, 'free_calls', free_calls,
+  'timed', took_ms >= 0 and 1 or 0, 'processing_ms', math.max(0, took_ms))
 return done(charged)
