@@ -265,6 +265,19 @@ async def test_the_ledger_check_names_the_account_that_drifts(
     assert "sound" not in told
 
 
+async def test_the_ledger_check_renews_nothing(
+    replicas: Replicas, valkey: ValkeyProcess, plans_file: Path
+) -> None:
+    """Whatever its plans file says: it may not be the one of the service."""
+    await replicas.add().create_account("a", "", PLANS.find("plain"))
+    await replicas.client.hset("mw:{a}:account", "renewed", "0")
+    plans_file.write_text(
+        plans_file.read_text().replace("monthly_credits_milli = 0", "monthly_credits_milli = 5")
+    )
+    assert await run_check(valkey.url, plans_file) == 0
+    assert await replicas.client.hget("mw:{a}:account", "subscription") == "10000"
+
+
 async def test_the_ledger_check_says_when_it_could_not_look(
     own_valkey: ValkeyProcess, plans_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

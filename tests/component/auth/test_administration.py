@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from matteworks.auth.v1 import audit_pb2, auth_pb2, plan_pb2, usage_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_auth import servicer
 from matteworks_common.channels import call
 from matteworks_common.errors import Forbidden, InvalidField, LimitExceeded, NotFound
 from tests.component.auth.harness import Auth, serving
@@ -131,6 +132,27 @@ async def test_usage_tells_rows_by_key_and_dialect(auth: Auth) -> None:
     ]
     (of_key,) = (await usage(key_id="k1")).days
     assert of_key.charged_credits_milli == 2000
+
+
+async def test_rows_that_do_not_fit_into_one_answer_come_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servicer, "MAX_USAGE_ROWS", 5)
+    clock = ManualClock()
+    async with serving(clock=clock) as auth:
+        await auth.make_account()
+        for day in range(4):
+            for key_id in ("k1", "k2"):
+                request = auth_pb2.CountCallRequest(
+                    request_id=f"{day}{key_id}", account_id="a", key_id=key_id
+                )
+                await call(auth.auth.CountCall, request, timeout_s=5)
+            clock.advance(86_400)
+        asked = auth_pb2.GetUsageRequest(account_id="a", detail=usage_pb2.USAGE_DETAIL_ROWS)
+        first = await call(auth.auth.GetUsage, asked, timeout_s=5)
+        asked.first_day = first.next_first_day
+        second = await call(auth.auth.GetUsage, asked, timeout_s=5)
+    assert (first.next_first_day, second.next_first_day) == ("2027-01-17", "")
+    assert [(len(page.days), len(page.rows)) for page in (first, second)] == [(2, 4), (2, 4)]
+    assert [row.day for row in second.rows] == ["2027-01-17"] * 2 + ["2027-01-18"] * 2
 
 
 async def test_a_batch_is_counted_once_and_its_pictures_take_no_rate(auth: Auth) -> None:
