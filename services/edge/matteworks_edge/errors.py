@@ -223,6 +223,28 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
     reasons.ERROR_REASON_CONSENT_REQUIRED: PublicError(
         403, "consent_required", "Submissions are not collected here", ""
     ),
+    reasons.ERROR_REASON_INVALID_BATCH_SIZE: PublicError(
+        400, "invalid_batch_size", "Wrong number of pictures", ""
+    ),
+    reasons.ERROR_REASON_BATCH_NOT_FOUND: PublicError(404, "not_found", "Batch ID not found"),
+    reasons.ERROR_REASON_ITEM_NOT_FOUND: PublicError(404, "not_found", "Not found", ""),
+    reasons.ERROR_REASON_RESULT_NOT_FOUND: PublicError(
+        404, "not_found", "Image not found or already deleted"
+    ),
+    reasons.ERROR_REASON_RESULT_URL_INVALID: PublicError(
+        403, "url_invalid", "The URL has expired or was altered"
+    ),
+    reasons.ERROR_REASON_RESULT_STORE_FULL: PublicError(
+        507, "storage_full", "The store of results is full", ""
+    ),
+    reasons.ERROR_REASON_INVALID_WEBHOOK_URL: PublicError(
+        400, "invalid_webhook_url", "Invalid webhook_url", ""
+    ),
+    reasons.ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: PublicError(404, "not_found", "Not found", ""),
+    reasons.ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: PublicError(404, "not_found", "Not found", ""),
+    reasons.ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: PublicError(
+        409, "too_many_webhook_endpoints", "Too many webhook endpoints", ""
+    ),
 }
 _MISSING: Final = {"cause": "unknown reason", "received": "unknown", "megapixels": "more than 50"}
 _RETRIED: Final = (429, 503)

@@ -144,6 +144,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The sender was too slow."""
     ERROR_REASON_CONSENT_REQUIRED: _ErrorReason.ValueType  # 103
     """The operator has not switched on the collection of submissions."""
+    ERROR_REASON_INVALID_BATCH_SIZE: _ErrorReason.ValueType  # 120
+    """A batch of no items, or of more than its caller may send; `max_items` says how many."""
+    ERROR_REASON_BATCH_NOT_FOUND: _ErrorReason.ValueType  # 121
+    """No batch of this account has this id."""
+    ERROR_REASON_ITEM_NOT_FOUND: _ErrorReason.ValueType  # 122
+    """No item of this account has this id."""
+    ERROR_REASON_RESULT_NOT_FOUND: _ErrorReason.ValueType  # 123
+    """No result of this account has this id, or it was deleted, or it has expired."""
+    ERROR_REASON_RESULT_URL_INVALID: _ErrorReason.ValueType  # 124
+    """The signature of a result's URL is wrong, or the URL has expired. Remedy: ask for a fresh URL."""
+    ERROR_REASON_RESULT_STORE_FULL: _ErrorReason.ValueType  # 125
+    """The store of results is full. Nothing was charged. Retry is safe, when the operator has made room."""
+    ERROR_REASON_INVALID_WEBHOOK_URL: _ErrorReason.ValueType  # 126
+    """The webhook's URL is not an http or https URL of a public host."""
+    ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: _ErrorReason.ValueType  # 127
+    """No webhook endpoint of this account has this id."""
+    ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 128
+    """No webhook delivery of this account has this id."""
+    ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: _ErrorReason.ValueType  # 129
+    """The account has as many webhook endpoints as it may have. Remedy: delete one."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every failed call carries, under the domain
@@ -273,4 +293,24 @@ ERROR_REASON_REQUEST_TIMEOUT: ErrorReason.ValueType  # 102
 """The sender was too slow."""
 ERROR_REASON_CONSENT_REQUIRED: ErrorReason.ValueType  # 103
 """The operator has not switched on the collection of submissions."""
+ERROR_REASON_INVALID_BATCH_SIZE: ErrorReason.ValueType  # 120
+"""A batch of no items, or of more than its caller may send; `max_items` says how many."""
+ERROR_REASON_BATCH_NOT_FOUND: ErrorReason.ValueType  # 121
+"""No batch of this account has this id."""
+ERROR_REASON_ITEM_NOT_FOUND: ErrorReason.ValueType  # 122
+"""No item of this account has this id."""
+ERROR_REASON_RESULT_NOT_FOUND: ErrorReason.ValueType  # 123
+"""No result of this account has this id, or it was deleted, or it has expired."""
+ERROR_REASON_RESULT_URL_INVALID: ErrorReason.ValueType  # 124
+"""The signature of a result's URL is wrong, or the URL has expired. Remedy: ask for a fresh URL."""
+ERROR_REASON_RESULT_STORE_FULL: ErrorReason.ValueType  # 125
+"""The store of results is full. Nothing was charged. Retry is safe, when the operator has made room."""
+ERROR_REASON_INVALID_WEBHOOK_URL: ErrorReason.ValueType  # 126
+"""The webhook's URL is not an http or https URL of a public host."""
+ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: ErrorReason.ValueType  # 127
+"""No webhook endpoint of this account has this id."""
+ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 128
+"""No webhook delivery of this account has this id."""
+ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: ErrorReason.ValueType  # 129
+"""The account has as many webhook endpoints as it may have. Remedy: delete one."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
