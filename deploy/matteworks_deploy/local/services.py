@@ -178,13 +178,16 @@ class ServiceSpecs:
     def console(self) -> ProcessSpec:
         """Pages for people. Only visitors from this machine get a key with the page to try."""
         is_for_this_machine = self._options.host in (LOOPBACK, "::1", "localhost")
+        password = self._state.secret("valkey-password")
         return self._service(
             "console",
             "console",
             self._addresses.console,
             {
                 "AUTH_TARGET": str(self._addresses.internal),
+                "INFERENCE_TARGET": str(self._addresses.internal),
                 "ADMIN_TOKEN": self._state.secret("admin-token"),
+                "STORE_URL": f"redis://:{password}@{self._addresses.valkey}/1",
             },
             {"BROWSER_KEY_FILE": str(self._state.browser_key_path) if is_for_this_machine else ""},
         )

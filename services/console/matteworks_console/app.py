@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -13,28 +14,55 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from matteworks_common.channels import open_channel
+from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_console import formats
+from matteworks_console.clients import AccountsClient, ModelsClient
 from matteworks_console.middleware import PageMetrics, PageMiddleware
+from matteworks_console.pages.keys import KeyPages
+from matteworks_console.pages.operators import OperatorPages
+from matteworks_console.pages.overview import POLL_S, OverviewPages
+from matteworks_console.pages.sign_in import SignInPages
 from matteworks_console.pages.try_it import TryItPages
+from matteworks_console.pages.usage import UsagePages
 from matteworks_console.rendering import Renderer
+from matteworks_console.security.access import Access
+from matteworks_console.security.session_store import MemorySessionStore, SessionStore
+from matteworks_console.security.valkey_session_store import ValkeySessionStore
 from matteworks_console.settings import ConsoleSettings
 from matteworks_console.static_files import StaticFiles
 
 
-async def build(settings: ConsoleSettings) -> HttpApp:
+@dataclass(frozen=True, slots=True)
+class ConsoleDependencies:
+    """What tests replace. None: the real thing, from the settings."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    store: SessionStore | None = None
+    poll_s: float = POLL_S
+
+
+async def build(settings: ConsoleSettings, deps: ConsoleDependencies | None = None) -> HttpApp:
     """Wire the console; what was opened is closed again when a later step fails."""
+    deps = deps or ConsoleDependencies()
     async with AsyncExitStack() as opening:
         registry = CollectorRegistry()
         draining = asyncio.Event()
         static_files = StaticFiles("/console/static")
         has_console = bool(settings.admin_token.get_secret_value())
         renderer = Renderer(static_files, {"has_console": has_console, "has_try_it": settings.try_it})
+        for convert in (formats.credits, formats.moment, formats.limit, formats.size):
+            renderer.add_filter(convert.__name__, convert)
         try_it = TryItPages(renderer, settings.public_url, settings.browser_key_file, settings.try_it)
+        routes = list(try_it.routes)
+        if has_console:
+            routes += _console_routes(settings, deps, renderer, try_it, draining, opening)
         monitor = HealthMonitor((), {}, settings.health_interval_s)
         asgi = Starlette(
             routes=[
-                *try_it.routes,
+                *routes,
                 Route("/console/static/{version}/{name:path}", static_files.__call__, methods=["GET"]),
                 Route("/healthz", _is_alive, methods=["GET"]),
                 Route("/readyz", _is_alive, methods=["GET"]),
@@ -51,6 +79,38 @@ async def build(settings: ConsoleSettings) -> HttpApp:
         )
         asgi.router.redirect_slashes = False
         return HttpApp(asgi, monitor, draining, opening.pop_all(), registry)
+
+
+def _console_routes(
+    settings: ConsoleSettings,
+    deps: ConsoleDependencies,
+    renderer: Renderer,
+    try_it: TryItPages,
+    draining: asyncio.Event,
+    opening: AsyncExitStack,
+) -> list[Route]:
+    auth_channel = open_channel(settings.auth_target, settings.max_message_bytes)
+    opening.push_async_callback(auth_channel.close)
+    inference_channel = open_channel(settings.inference_target, settings.max_message_bytes)
+    opening.push_async_callback(inference_channel.close)
+    store = deps.store or _open_store(settings.store_url.get_secret_value(), deps.clock)
+    opening.push_async_callback(store.close)
+    admin_token = settings.admin_token.get_secret_value()
+    accounts = AccountsClient(auth_channel, admin_token, settings.auth_timeout_s)
+    models = ModelsClient(inference_channel, settings.auth_timeout_s)
+    is_https = settings.public_url.startswith("https:")
+    access = Access(accounts, store, deps.clock, admin_token, is_https)
+    return [
+        *SignInPages(renderer, access, try_it.browser_key).routes,
+        *OverviewPages(renderer, access, accounts, draining, deps.poll_s).routes,
+        *KeyPages(renderer, access, accounts, store, deps.clock).routes,
+        *UsagePages(renderer, access, accounts, deps.clock).routes,
+        *OperatorPages(renderer, access, accounts, models, store).routes,
+    ]
+
+
+def _open_store(url: str, clock: Clock) -> SessionStore:
+    return MemorySessionStore(clock) if url == "memory:" else ValkeySessionStore(url)
 
 
 async def _is_alive(request: Request) -> Response:

@@ -16,6 +16,7 @@ from matteworks_common.context import CallContext, accept_request_id, current_ca
 from matteworks_common.telemetry import DURATION_BUCKETS_S
 from matteworks_console.errors import PageError, to_page_error
 from matteworks_console.rendering import Renderer
+from matteworks_console.security.access import SignInNeeded
 from matteworks_console.security.headers import SECURITY_HEADERS
 
 # All calls that one page makes share this time.
@@ -72,6 +73,8 @@ class PageMiddleware:
         try:
             try:
                 await self._app(scope, receive, send_with_headers)
+            except SignInNeeded as needed:
+                await needed.redirect()(scope, receive, send_with_headers)
             except Exception as error:
                 if status:
                     raise
@@ -90,7 +93,7 @@ class PageMiddleware:
         await response(scope, receive, send)
 
     def _account_for(self, scope: Scope, status: int, duration_s: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = str(getattr(scope.get("route"), "path", "none"))
         self._metrics.pages.labels(route, str(status)).inc()
         self._metrics.page_seconds.labels(route).observe(duration_s)
         write = log.debug if scope["path"] in _QUIET_PATHS else log.info

@@ -42,6 +42,16 @@ class ConsoleSettings(HttpSettings):
         "manages keys. Empty: there is no console, only the page to try.",
     )
 
+    inference_target: str = Field(
+        "127.0.0.1:8081",
+        description="Where inference is reached, as host:port: the internal listener or itself.",
+    )
+    store_url: SecretStr = Field(
+        SecretStr("memory:"),
+        description="Valkey that keeps sign-ins, as redis://HOST:PORT/DB, or `memory:` for one process that "
+        "may forget.",
+    )
+
     @field_validator("public_url")
     @classmethod
     def _url_is_an_origin(cls, text: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from matteworks_common.http_lifecycle import running
 from matteworks_console.app import build
 from matteworks_console.settings import ConsoleSettings
+from tests.component.console.site import Site, running_site
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 HTML = {"Accept": "text/html"}
@@ -31,3 +32,9 @@ async def serving(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def serve() -> Serve:
     return serving
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with running_site() as started:
+        yield started

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 from PIL import Image
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.e2e.console.conftest import Visit
 from tests.support.chromium import Visitor
@@ -240,9 +240,9 @@ async def test_the_shown_call_follows_the_choices(visit: Visit) -> None:
         await page.select_option("[name=provider]", "photoroom")
         async with page.expect_response("**/console/try/call*"):
             await page.select_option("[name=language]", "node")
-        await page.wait_for_function("document.getElementById('program').textContent.includes('/v1/segment')")
 
-        assert "await fetch" in await page.inner_text("#program")
+        await expect(page.locator("#program")).to_contain_text("/v1/segment")
+        await expect(page.locator("#program")).to_contain_text("await fetch")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

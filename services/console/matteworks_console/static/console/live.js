@@ -1,0 +1,26 @@
+// Keeps the page current: asks for a part of it anew when the server says that something changed.
+
+const status = document.getElementById("live");
+const LONGEST_PAUSE_MS = 30000;
+let pause = 1000;
+
+function listen() {
+  const events = new EventSource(status.dataset.events);
+  events.addEventListener("open", () => {
+    status.textContent = "Live.";
+    pause = 1000;
+    // What changed while nobody listened.
+    htmx.trigger("#balance", "account-changed");
+  });
+  events.addEventListener("changed", () => htmx.trigger("#balance", "account-changed"));
+  events.addEventListener("signed-out", () => location.reload());
+  events.addEventListener("error", () => {
+    status.textContent = "Connecting again …";
+    // After a refusal the browser does not try again by itself.
+    if (events.readyState !== EventSource.CLOSED) return;
+    setTimeout(listen, pause);
+    pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+  });
+}
+
+listen();
