@@ -93,7 +93,7 @@ bench: $(DEVELOPMENT) $(WEIGHTS)
 # Runs in whatever environment has the extra inference-gpu, which cannot stand beside inference:
 # BENCH_PYTHON=/that/environment/bin/python; WEIGHTS_DIR=folder, when not models.
 bench-gpu:
-	@$(or $(BENCH_PYTHON),$(wildcard $(BIN)/python),$(PYTHON)) tools/bench/gpu.py --weights-dir $(or $(WEIGHTS_DIR),$(MODELS)) $(ARGS)
+	@$(or $(BENCH_PYTHON),$(wildcard $(BIN)/python),$(PYTHON)) -m tools.bench.gpu --weights-dir $(or $(WEIGHTS_DIR),$(MODELS)) $(ARGS)
 
 profile: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.profile --photo $(PHOTO) $(ARGS)

@@ -1,6 +1,6 @@
 """How many pictures a second a GPU does: bare, behind the batch queue, and through the gRPC service.
 
-    python tools/bench/gpu.py --device cuda --model isnet-general-use --weights-dir models
+    python -m tools.bench.gpu --device cuda --model isnet-general-use --weights-dir models
 
 Needs the installed wheel with the extra inference-gpu, one file of weights and the GPU; it makes its own
 pictures and talks to nothing but itself on loopback. Prints a Markdown table for docs/gpu.md. Without a GPU
@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,18 @@ from matteworks_common.lifecycle import running
 from matteworks_common.logs import configure_logging
 from matteworks_common.settings import MEBIBYTE, SettingsError
 from matteworks_inference.app import Dependencies, build
-from matteworks_inference.engines.gpu.options import GpuOptions
-from matteworks_inference.engines.gpu.placement import GpuPlacement
-from matteworks_inference.engines.onnx_cpu import (
-    DeviceThreads,
+from matteworks_inference.engines.contract import (
     Engine,
     EngineFacts,
     EngineUnavailable,
-    MatteArray,
     NetworkKey,
-    OnnxRuntimeEngine,
-    PixelArray,
+    Tensors,
 )
-from matteworks_inference.networks.graph import GraphError
+from matteworks_inference.engines.gpu.options import GpuOptions
+from matteworks_inference.engines.gpu.placement import GpuPlacement
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
+from matteworks_inference.engines.threads import DeviceThreads
+from matteworks_inference.networks.graph import MATTE, PIXELS, GraphError
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import (
     ModelEntry,
@@ -65,89 +64,17 @@ from matteworks_inference.networks.registry import (
     load_registry,
     weights_path,
 )
+from matteworks_inference.picture import MatteArray, PixelArray
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.settings import InferenceSettings
+from tools.bench.gpu_load import NoNetwork, Row, RunCounter, drawn_pictures
 
 MOST_DIFFERENCE = 3
 AIM_PERCENT = 85
 _METHOD = "/matteworks.inference.v1.InferenceService/Segment"
 _MESSAGE_BYTES = 96 * MEBIBYTE
 _PICTURES = 8
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table. `load` is items in a batch, or callers; times are of a batch, or of a call.
-
-    `loop_ms` is processor time of the event loop for each picture.
-    """
-
-    path: str
-    load: int
-    pictures_per_s: float
-    times_ms: Sequence[float]
-    items_a_run: float
-    loop_ms: float = 0.0
-
-    def markdown(self) -> str:
-        p50, p99 = np.percentile(self.times_ms, [50, 99])
-        return (
-            f"| {self.path} | {self.load} | {self.pictures_per_s:.1f} | {p50:.1f} | {p99:.1f} "
-            f"| {self.items_a_run:.1f} |"
-        )
-
-
-@dataclass
-class RunCounter:
-    """What the queue reports: see QueueObserver."""
-
-    run_s: list[float] = field(default_factory=list)
-    item_count: int = 0
-
-    def depth_changed(self, item_count: int) -> None:
-        pass
-
-    def item_dropped(self, reason: str) -> None:
-        raise RuntimeError(f"the queue dropped an item: {reason}")
-
-    def batch_finished(self, item_count: int, run_s: float) -> None:
-        self.run_s.append(run_s)
-        self.item_count += item_count
-
-
-class NoNetwork:
-    """An engine that answers at once with one and the same matte: what is left is the service."""
-
-    def __init__(self, most_items: int) -> None:
-        self._most_items = most_items
-        self._mattes: dict[NetworkKey, MatteArray] = {}
-
-    def facts_of(self, model: str) -> EngineFacts:
-        return EngineFacts("none", "no network")
-
-    def load(self, entry: ModelEntry, weights: Path) -> None:
-        pass
-
-    def most_items_of(self, key: NetworkKey) -> int:
-        return self._most_items
-
-    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> tuple[NetworkKey, int]:
-        return key, len(items)
-
-    def run(self, prepared: tuple[NetworkKey, int]) -> list[MatteArray]:
-        key, count = prepared
-        matte = self._mattes.setdefault(key, np.zeros((key.height_px, key.width_px), np.uint8))
-        return [matte] * count
-
-    def discard(self, prepared: object) -> None:
-        pass
-
-    def unload(self, model: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -166,24 +93,6 @@ class Bench:
         return [self.pictures[index % len(self.pictures)] for index in range(item_count)]
 
 
-def drawn_pictures(width_px: int, height_px: int, count: int) -> list[PixelArray]:
-    """Different pictures: a bright disk somewhere on a slope of colour, under noise."""
-    rng = np.random.default_rng(7)
-    rows, columns = np.mgrid[0:height_px, 0:width_px].astype(np.float32)
-    pictures = []
-    for _ in range(count):
-        slope = rng.uniform(-0.5, 0.5, (2, 3))
-        levels = 128 + 255 * (
-            (rows / height_px - 0.5)[..., None] * slope[0] + (columns / width_px - 0.5)[..., None] * slope[1]
-        )
-        centre_y, centre_x = rng.uniform(0.3, 0.7, 2) * (height_px, width_px)
-        radius_px = rng.uniform(0.15, 0.35) * min(width_px, height_px)
-        levels[(rows - centre_y) ** 2 + (columns - centre_x) ** 2 < radius_px**2] += rng.uniform(-100, 100, 3)
-        levels += rng.normal(0, 6, levels.shape)
-        pictures.append(np.clip(levels, 0, 255).astype(np.uint8))
-    return pictures
-
-
 def largest_difference(bench: Bench, batches: Sequence[int]) -> int:
     """In levels of 255, between a picture's matte from any of `batches` and from a run of its own."""
     alone = [run_batch(bench, [picture])[0].astype(int) for picture in bench.pictures]
@@ -195,7 +104,12 @@ def largest_difference(bench: Bench, batches: Sequence[int]) -> int:
 
 
 def run_batch(bench: Bench, items: Sequence[PixelArray]) -> list[MatteArray]:
-    return list(bench.engine.run(bench.engine.prepare(bench.key, items)))
+    answers = bench.engine.run(bench.engine.prepare(bench.key, _named(items)))
+    return [answer[MATTE] for answer in answers]
+
+
+def _named(items: Sequence[PixelArray]) -> list[Tensors]:
+    return [{PIXELS: pixels} for pixels in items]
 
 
 def bare(bench: Bench, threads: DeviceThreads, item_count: int) -> Row:
@@ -204,7 +118,7 @@ def bare(bench: Bench, threads: DeviceThreads, item_count: int) -> Row:
     times_s: list[float] = []
 
     def ahead() -> Future[Any]:
-        return threads.preparing.submit(bench.engine.prepare, bench.key, items)
+        return threads.preparing.submit(bench.engine.prepare, bench.key, _named(items))
 
     run_batch(bench, items)
     upcoming = ahead()
@@ -225,7 +139,7 @@ async def queued(bench: Bench, threads: DeviceThreads, most_items: int, submitte
     counter = RunCounter()
     queue: BatchQueue[NetworkKey, PixelArray, MatteArray] = BatchQueue(
         bench.engine,
-        BatchLimits(2 * submitter_count, most_items, 1 << 30, 0.0, 600.0),
+        BatchLimits(2 * submitter_count, most_items, 0.0, 600.0),
         clock=SystemClock(),
         observer=counter,
         device_thread=threads.device,
@@ -239,7 +153,7 @@ async def queued(bench: Bench, threads: DeviceThreads, most_items: int, submitte
     async def submit(index: int) -> None:
         while time.perf_counter() - start_s < bench.seconds:
             sent_s = time.perf_counter()
-            await queue.submit(bench.key, bench.pictures[index % len(bench.pictures)])
+            await queue.submit(bench.key, _named(bench.pictures)[index % len(bench.pictures)])
             times_ms.append(1e3 * (time.perf_counter() - sent_s))
 
     async with asyncio.TaskGroup() as group:
@@ -272,7 +186,7 @@ async def called(port: int, caller_count: int, bench: Bench, arguments: argparse
     process_count = min(caller_count, arguments.caller_processes)
     shares = [len(range(index, caller_count, process_count)) for index in range(process_count)]
     side_px = arguments.picture_px or 0
-    command = [sys.executable, __file__, "--as-caller", str(port), "--model", bench.entry.name]
+    command = [sys.executable, "-m", "tools.bench.gpu", "--as-caller", str(port), "--model", bench.entry.name]
     size = [str(side_px or bench.key.width_px), str(side_px or bench.key.height_px)]
     processes = [
         await asyncio.create_subprocess_exec(
@@ -356,7 +270,7 @@ def machine_lines(arguments: argparse.Namespace, facts: EngineFacts) -> list[str
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    command = shlex.join(["python", "tools/bench/gpu.py", *arguments.given])
+    command = shlex.join(["python", "-m", "tools.bench.gpu", *arguments.given])
     cores = len(os.sched_getaffinity(0))
     return [
         f"- GPU (name, memory, driver): {gpu}",
@@ -453,10 +367,8 @@ def prepared(arguments: argparse.Namespace, fallback: Path) -> Bench:
         options = GpuOptions(
             arguments.precision, arguments.cuda_graph, arguments.nhwc, arguments.convolution_search
         )
-        engine = OnnxRuntimeEngine(
-            arguments.device, thread_count=1, max_batch_items=most_items, graphs=graphs,
-            placement=GpuPlacement(arguments.device, graphs, options),
-        )  # fmt: skip
+        placement = GpuPlacement(arguments.device, graphs, options)
+        engine = OnnxRuntimeEngine(placement, max_batch_items=most_items)
     width_px, height_px = entry.input_sizes_px[0]
     pictures = drawn_pictures(width_px, height_px, _PICTURES)
     key = NetworkKey(entry.name, width_px, height_px)

@@ -36,7 +36,7 @@ from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_imaging.limits import admit_file
 from matteworks_inference.app import choose_models
 from matteworks_inference.engines.choice import open_engine
-from matteworks_inference.engines.onnx_cpu import DeviceThreads
+from matteworks_inference.engines.threads import DeviceThreads
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import SUBJECT_TYPES, load_registry
@@ -45,7 +45,8 @@ from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.settings import InferenceSettings
 from matteworks_inference.subject.networks import SubjectNetworks
-from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Segmenter
+from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
+from matteworks_inference.tasks.segmentation.segmenter import Segmenter
 from tools.bench.pictures import scaled_jpeg
 from tools.bench.servers import our_stack
 
@@ -97,9 +98,7 @@ async def one_process(model: str, models_dir: Path) -> AsyncIterator[Pipeline]:
     workers = ThreadPoolExecutor(thread_count)
     queue = BatchQueue(
         engine,
-        BatchLimits(
-            max_queued_items=1, max_batch_items=1, max_batch_cost=1 << 40, max_queue_delay_s=0, max_wait_s=60
-        ),
+        BatchLimits(max_queued_items=1, max_batch_items=1, max_queue_delay_s=0, max_wait_s=60),
         clock=SystemClock(),
         observer=InferenceMetrics(CollectorRegistry()),
         device_thread=threads.device,

@@ -87,7 +87,7 @@ def pull_models(
 def _prepare(directory: Path) -> None:
     """Prepare networks now instead of at the first start, and say which engine runs which."""
     from matteworks_common.settings import SettingsError
-    from matteworks_inference.engines.onnx_cpu import EngineUnavailable
+    from matteworks_inference.engines.contract import EngineUnavailable
     from matteworks_inference.networks.graph import GraphError
     from matteworks_inference.networks.warmup import prepare_for_machine
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """Something that will happen."""
+
+    def cancel(self) -> None:
+        """It will not; no error when it has happened already."""
 
 
 class Clock(Protocol):
@@ -15,6 +24,9 @@ class Clock(Protocol):
     def monotonic_s(self) -> float:
         """Seconds from an arbitrary start; never goes back."""
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the running event loop in `delay_s` seconds."""
+
 
 class SystemClock:
     """The machine's clock."""
@@ -24,3 +36,6 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         return time.monotonic()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(delay_s, callback)

@@ -22,8 +22,8 @@ from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
-from matteworks_inference.engines.onnx_cpu import DeviceThreads, Engine, EngineUnavailable
-from matteworks_inference.engines.threads import usable_processor_count
+from matteworks_inference.engines.contract import Engine, EngineUnavailable
+from matteworks_inference.engines.threads import DeviceThreads, usable_processor_count
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.graph import GraphError
 from matteworks_inference.networks.graph_store import GraphStore
@@ -41,11 +41,10 @@ from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
 from matteworks_inference.subject.networks import SubjectNetworks
-from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Segmenter
+from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
+from matteworks_inference.tasks.segmentation.segmenter import Segmenter
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
-# Items of one key cost the same here, so counting them is enough.
-_UNBOUNDED_COST: Final = 1 << 30
 _CLOSING_GRACE_S: Final = 5.0
 _LEAVING_LIMIT_S: Final = 20.0
 log = structlog.get_logger()
@@ -98,7 +97,6 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         BatchLimits(
             max_queued_items=settings.max_queued_items,
             max_batch_items=settings.batch_items,
-            max_batch_cost=_UNBOUNDED_COST,
             max_queue_delay_s=settings.max_queue_delay_ms / 1000,
             max_wait_s=settings.max_wait_s,
         ),

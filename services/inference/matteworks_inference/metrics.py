@@ -19,6 +19,12 @@ class InferenceMetrics:
             prefix + "queue_dropped", "Runs that ended without the device, by reason.", ["reason"],
             registry=registry,
         )  # fmt: skip
+        self.refused = Counter(
+            prefix + "refused",
+            "Pictures that were refused at the door, by reason: full or late.",
+            ["reason"],
+            registry=registry,
+        )
         self.batch_items = Histogram(
             prefix + "batch_items", "Pictures that shared a device run.", buckets=_BATCH_BUCKETS,
             registry=registry,
@@ -43,6 +49,9 @@ class InferenceMetrics:
 
     def item_dropped(self, reason: str) -> None:
         self.dropped.labels(reason).inc()
+
+    def picture_refused(self, reason: str) -> None:
+        self.refused.labels(reason).inc()
 
     def batch_finished(self, item_count: int, run_s: float) -> None:
         self.batch_items.observe(item_count)

@@ -7,18 +7,24 @@ pixels whichever service reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidField
 from matteworks_imaging.decoding import Decoder
-from matteworks_imaging.limits import admit_file
+from matteworks_imaging.header import check_limits, read_header
+from matteworks_imaging.limits import PictureFile
 from matteworks_imaging.network_view import LARGEST_SIDE_PX, decode_whole, network_view
 from matteworks_imaging.resampling import averaged
-from matteworks_inference.engines.onnx_cpu import PixelArray
+
+# uint8, height x width x 3, R G B.
+PixelArray: TypeAlias = npt.NDArray[np.uint8]
+# uint8, height x width, 0 background to 255 subject.
+MatteArray: TypeAlias = npt.NDArray[np.uint8]
 
 LARGEST_PIXELS_SIDE_PX: Final = 4096
 
@@ -98,7 +104,9 @@ def decode_picture(decoder: Decoder, content: bytes) -> Picture:
     Raises InvalidPicture: INVALID_FILE_TYPE, INVALID_DIMENSIONS, FILE_TOO_LARGE and
     RESOLUTION_TOO_HIGH from the header; FAILED_TO_READ_IMAGE when the pixels cannot be decoded.
     """
-    file = admit_file(content)
+    header = read_header(content)
+    check_limits(header, len(content))
+    file = PictureFile(content, header, field="")
     decoded = decode_whole(decoder, file)
     view = network_view(decoded.pixels, decoded.alpha)
     return Picture(view, file.size.width_px, file.size.height_px)

@@ -13,12 +13,13 @@ from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
 from matteworks_imaging.decoding import Decoder
-from matteworks_inference.engines.onnx_cpu import Engine
+from matteworks_inference.engines.contract import Engine
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.registry import SUBJECT_TYPES, ModelEntry
 from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels
 from matteworks_inference.queueing.door import PictureAdmission
-from matteworks_inference.tasks.segmentation.segmenter import LoadedModels, Quality, Segmenter
+from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
+from matteworks_inference.tasks.segmentation.segmenter import Segmenter
 
 _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_FAST: "fast",

@@ -15,8 +15,9 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call
 from matteworks_inference.app import Dependencies, build
+from matteworks_inference.engines.contract import Tensors
 from matteworks_inference.engines.fake import FakeBatch, FakeEngine
-from matteworks_inference.engines.onnx_cpu import MatteArray
+from matteworks_inference.networks.graph import MATTE
 from matteworks_inference.settings import InferenceSettings
 from tests.support.harness import channel_to
 from tests.unit.inference.tiny_networks import tiny_registry
@@ -95,11 +96,11 @@ async def test_quality_and_subject_choose_the_networks(
 class HalfBlindPortrait(FakeEngine):
     """Its portrait network sees the left half only."""
 
-    def run(self, prepared: FakeBatch) -> list[MatteArray]:
-        mattes = super().run(prepared)
-        for matte in mattes if prepared.key.model == "people" else ():
+    def run(self, prepared: FakeBatch) -> list[Tensors]:
+        answers = super().run(prepared)
+        for matte in (answer[MATTE] for answer in answers) if prepared.key.model == "people" else ():
             matte[:, matte.shape[1] // 2 :] = 0
-        return mattes
+        return answers
 
 
 async def test_the_small_network_is_asked_about_a_person_when_the_two_others_differ(tmp_path: Path) -> None:

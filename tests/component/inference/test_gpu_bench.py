@@ -1,4 +1,4 @@
-"""The GPU bench from end to end, on the CPU provider: the script that a machine with a GPU runs."""
+"""The GPU bench from end to end, on the CPU provider: the command that a machine with a GPU runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.inference.tiny_networks import registry_table, tiny_registry
 
-SCRIPT = Path(__file__).parents[3] / "tools" / "bench" / "gpu.py"
+ROOT = Path(__file__).parents[3]
 NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -38,9 +38,9 @@ async def run_bench(directory: Path, *options: str) -> Outcome:
     tiny_registry(directory, tiny="general")
     (directory / "models.toml").write_text(registry_table("tiny"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SCRIPT), "--model", "tiny", "--weights-dir", str(directory),
+        sys.executable, "-m", "tools.bench.gpu", "--model", "tiny", "--weights-dir", str(directory),
         "--registry", str(directory / "models.toml"), "--seconds", "0.2", "--caller-processes", "1", *options,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
     try:
         output, errors = await process.communicate()
@@ -73,7 +73,7 @@ async def test_the_bench_measures_every_path_and_finds_batches_equal_to_single_r
         rf"gRPC at 8 callers: {NUMBER} % of the bare engine's best \(aim: 85 %\)",
         outcome.output.splitlines()[-1],
     )
-    assert "Command: `python tools/bench/gpu.py --model tiny" in outcome.output
+    assert "Command: `python -m tools.bench.gpu --model tiny" in outcome.output
 
 
 async def test_what_the_service_carries_is_measured_without_a_network(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from matteworks_inference.app import Dependencies, build
 from matteworks_inference.engines.gpu.memory import CudaError, PlainMemory
 from matteworks_inference.engines.gpu.options import GpuOptions
 from matteworks_inference.engines.gpu.placement import GpuPlacement
-from matteworks_inference.engines.onnx_cpu import OnnxRuntimeEngine
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.settings import InferenceSettings
 from tests.support.harness import channel_to
@@ -52,7 +52,7 @@ class FailingMemory(PlainMemory):
 def engine_on(memory: FailingMemory, directory: Path) -> OnnxRuntimeEngine:
     graphs = GraphStore(directory, directory)
     placement = GpuPlacement("cpu", graphs, GpuOptions(), memory)
-    return OnnxRuntimeEngine("cpu", thread_count=1, max_batch_items=4, graphs=graphs, placement=placement)
+    return OnnxRuntimeEngine(placement, max_batch_items=4)
 
 
 def settings_in(directory: Path) -> InferenceSettings:

@@ -32,8 +32,8 @@ from matteworks_common.errors import (
 from matteworks_common.lifecycle import running
 from matteworks_common.settings import MEBIBYTE, SettingsError
 from matteworks_inference.app import Dependencies, build
+from matteworks_inference.engines.contract import EngineUnavailable
 from matteworks_inference.engines.fake import FakeEngine
-from matteworks_inference.engines.onnx_cpu import EngineUnavailable
 from matteworks_inference.networks.registry import Registry
 from matteworks_inference.queueing.contract import DeviceLost
 from matteworks_inference.settings import InferenceSettings

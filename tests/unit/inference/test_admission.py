@@ -17,7 +17,7 @@ class Drops:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def item_dropped(self, reason: str) -> None:
+    def picture_refused(self, reason: str) -> None:
         self.reasons.append(reason)
 
     def depth_changed(self, item_count: int) -> None:

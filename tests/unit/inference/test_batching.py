@@ -14,14 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.clock import SystemClock
 from matteworks_common.errors import DeadlineExceeded, LimitExceeded, Unavailable
 from matteworks_inference.queueing.contract import BatchLimits, DeviceLost
 from matteworks_inference.queueing.queue import BatchQueue
+from tests.support.clock import ManualClock
 
-LIMITS = BatchLimits(
-    max_queued_items=100, max_batch_items=4, max_batch_cost=1000, max_queue_delay_s=0, max_wait_s=30
-)
+LIMITS = BatchLimits(max_queued_items=100, max_batch_items=4, max_queue_delay_s=0, max_wait_s=30)
 
 
 @dataclass
@@ -77,16 +75,15 @@ class Bench:
     queue: BatchQueue[str, int, int]
     runner: DoublingRunner
     recorder: Recorder
+    clock: ManualClock
 
     async def device_begins(self) -> None:
         """Until the device has begun one more batch."""
         await asyncio.get_running_loop().run_in_executor(None, self.runner.begun.acquire)
 
-    def submit(
-        self, item: int, key: str = "k", cost: int = 1, deadline_s: float | None = None
-    ) -> asyncio.Task[int]:
+    def submit(self, item: int, key: str = "k", deadline_s: float | None = None) -> asyncio.Task[int]:
         async def result() -> int:
-            return (await self.queue.submit(key, item, cost=cost, deadline_s=deadline_s)).result
+            return (await self.queue.submit(key, item, deadline_s=deadline_s)).result
 
         return asyncio.create_task(result())
 
@@ -102,16 +99,16 @@ class Bench:
 async def bench(
     limits: BatchLimits = LIMITS, most_items_of: Callable[[str], int] | None = None
 ) -> AsyncIterator[Bench]:
-    runner, recorder = DoublingRunner(), Recorder()
+    runner, recorder, clock = DoublingRunner(), Recorder(), ManualClock()
     runner.gate.set()
     with ThreadPoolExecutor(1) as device, ThreadPoolExecutor(1) as preparing:
         queue = BatchQueue(
-            runner, limits, clock=SystemClock(), observer=recorder, device_thread=device,
+            runner, limits, clock=clock, observer=recorder, device_thread=device,
             preparing_thread=preparing, most_items_of=most_items_of,
         )  # fmt: skip
         queue.start()
         try:
-            yield Bench(queue, runner, recorder)
+            yield Bench(queue, runner, recorder, clock)
         finally:
             runner.gate.set()
             await queue.close(5)
@@ -144,28 +141,8 @@ async def test_a_batch_never_exceeds_the_items_limit() -> None:
         assert max(len(items) for _, items in b.runner.batches) == 4
 
 
-async def test_a_batch_never_exceeds_the_cost_limit() -> None:
-    async with bench(BatchLimits(100, 10, 5, 0, 30)) as b:
-        await b.occupy()
-        tasks = [b.submit(item, cost=2) for item in range(6)]
-        await until(lambda: b.queue.waiting_count >= 4)
-        b.runner.gate.set()
-        await asyncio.gather(*tasks)
-        assert max(len(items) for key, items in b.runner.batches if key == "k") == 2
-
-
-async def test_an_item_above_the_cost_limit_runs_alone() -> None:
-    async with bench(BatchLimits(100, 10, 5, 0, 30)) as b:
-        await b.occupy()
-        tasks = [b.submit(1, cost=50), b.submit(2), b.submit(3)]
-        await until(lambda: len(b.runner.prepared) == 2)
-        b.runner.gate.set()
-        assert await asyncio.gather(*tasks) == [2, 4, 6]
-        assert ("k", [1]) in b.runner.batches
-
-
 async def test_different_keys_never_share_a_run_and_take_turns() -> None:
-    async with bench(BatchLimits(100, 2, 1000, 0, 30)) as b:
+    async with bench(BatchLimits(100, 2, 0, 30)) as b:
         await b.occupy()
         many = [b.submit(item, key="many") for item in range(6)]
         await until(lambda: b.queue.waiting_count + len(b.runner.prepared) >= 6)
@@ -246,7 +223,7 @@ async def test_a_batch_that_is_not_full_stays_open_while_the_device_works() -> N
 
 
 async def test_a_batch_waits_for_company_as_long_as_the_setting_says() -> None:
-    async with bench(BatchLimits(100, 2, 1000, 10.0, 30)) as b:
+    async with bench(BatchLimits(100, 2, 10.0, 30)) as b:
         first = b.submit(1)
         await until(lambda: b.queue.waiting_count == 1)
         assert b.runner.batches == []
@@ -256,12 +233,18 @@ async def test_a_batch_waits_for_company_as_long_as_the_setting_says() -> None:
 
 
 async def test_a_batch_does_not_wait_longer_than_the_setting_says() -> None:
-    async with bench(BatchLimits(100, 2, 1000, 0.01, 30)) as b:
-        assert await b.submit(1) == 2
+    async with bench(BatchLimits(100, 2, 10.0, 30)) as b:
+        task = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        await until(lambda: b.clock.timer_count == 2)
+        b.clock.advance(9.9)
+        assert b.runner.batches == []
+        b.clock.advance(0.1)
+        assert await task == 2
 
 
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
-    async with bench(BatchLimits(2, 4, 1000, 0, 30)) as b:
+    async with bench(BatchLimits(2, 4, 0, 30)) as b:
         await b.occupy()
         tasks = [b.submit(item) for item in (1, 2)]
         await until(lambda: b.queue.waiting_count == 2)
@@ -292,9 +275,11 @@ async def test_an_item_expires_at_its_own_deadline_while_the_device_is_stuck() -
     """Another server let such items wait for the stuck batch: nine times their timeout."""
     async with bench() as b:
         await b.occupy()
-        clock = SystemClock()
+        task = b.submit(1, deadline_s=b.clock.monotonic_s() + 2)
+        await until(lambda: b.queue.waiting_count == 1)
+        b.clock.advance(2)
         with pytest.raises(DeadlineExceeded):
-            await b.queue.submit("k", 1, deadline_s=clock.monotonic_s() + 0.02)
+            await task
         assert b.recorder.dropped == ["expired"]
         assert not b.runner.gate.is_set()
 
@@ -302,23 +287,29 @@ async def test_an_item_expires_at_its_own_deadline_while_the_device_is_stuck() -
 async def test_a_running_item_is_answered_at_its_deadline() -> None:
     async with bench() as b:
         b.runner.gate.clear()
+        task = b.submit(1, deadline_s=b.clock.monotonic_s() + 2)
+        await b.device_begins()
+        b.clock.advance(2)
         with pytest.raises(DeadlineExceeded):
-            await b.queue.submit("k", 1, deadline_s=SystemClock().monotonic_s() + 0.02)
+            await task
         assert not b.runner.gate.is_set()
 
 
 async def test_an_item_without_a_deadline_waits_no_longer_than_the_setting_says() -> None:
-    async with bench(BatchLimits(100, 4, 1000, 0, 0.02)) as b:
+    async with bench(BatchLimits(100, 4, 0, 2)) as b:
         await b.occupy()
+        task = b.submit(1)
+        await until(lambda: b.queue.waiting_count == 1)
+        b.clock.advance(2)
         with pytest.raises(LimitExceeded):
-            await b.queue.submit("k", 1)
+            await task
         assert b.recorder.dropped == ["waited"]
 
 
 async def test_a_deadline_in_the_past_is_refused_at_once() -> None:
     async with bench() as b:
         with pytest.raises(DeadlineExceeded):
-            await b.queue.submit("k", 1, deadline_s=SystemClock().monotonic_s() - 1)
+            await b.queue.submit("k", 1, deadline_s=b.clock.monotonic_s() - 1)
         assert b.runner.batches == []
 
 
@@ -414,30 +405,23 @@ async def test_closing_fails_what_does_not_fit_into_the_grace() -> None:
         occupying = await b.occupy()
         waiting = b.submit(1)
         await until(lambda: b.queue.waiting_count == 1)
-        assert not await b.queue.close(0.01), "the device is stuck, and its owner must know"
+        closing = asyncio.create_task(b.queue.close(5))
+        await until(lambda: b.clock.timer_count == 3)
+        b.clock.advance(5)
+        assert not await closing, "the device is stuck, and its owner must know"
         results = await asyncio.gather(occupying, waiting, return_exceptions=True)
         assert [type(result) for result in results] == [Unavailable, Unavailable]
 
 
 async def test_a_queue_that_cannot_begin_in_time_refuses_at_once() -> None:
-    async with bench(BatchLimits(100, 1, 1000, 0, 30)) as b:
-        now_s = 0.0
-
-        class SteppedClock:
-            def unix_s(self) -> float:
-                return now_s
-
-            def monotonic_s(self) -> float:
-                return now_s
-
-        b.queue._clock = SteppedClock()  # type: ignore[assignment]
+    async with bench(BatchLimits(100, 1, 0, 30)) as b:
         occupying = await b.occupy()
-        now_s = 10.0
+        b.clock.advance(10)
         b.runner.gate.set()
         await occupying
         again = await b.occupy()
         with pytest.raises(LimitExceeded):
-            await b.queue.submit("k", 1, deadline_s=now_s + 5)
+            await b.queue.submit("k", 1, deadline_s=b.clock.monotonic_s() + 5)
         assert b.recorder.dropped == ["late"]
         b.runner.gate.set()
         await again
@@ -456,7 +440,7 @@ def test_every_caller_gets_its_own_answer_however_batches_form(
     """Batch of n equals n batches of one; cancelled callers neither get nor take an answer."""
 
     async def scenario() -> None:
-        async with bench(BatchLimits(100, max_batch_items, 1000, 0, 30)) as b:
+        async with bench(BatchLimits(100, max_batch_items, 0, 30)) as b:
             await b.occupy()
             tasks = [(b.submit(item, key=key), item, leaves) for item, key, leaves in items]
             await asyncio.sleep(0)

@@ -14,15 +14,18 @@ import onnxruntime
 import pytest
 
 from matteworks_inference.engines.choice import open_engine
+from matteworks_inference.engines.contract import EngineUnavailable, NetworkKey
 from matteworks_inference.engines.gpu.lanes import LANES, DeviceNetwork, Lanes
 from matteworks_inference.engines.gpu.memory import CudaError, PlainMemory
-from matteworks_inference.engines.gpu.options import GpuOptions, cuda_options, providers_for
+from matteworks_inference.engines.gpu.options import Device, GpuOptions, cuda_options, providers_for
 from matteworks_inference.engines.gpu.placement import GpuPlacement, open_gpu_engine
-from matteworks_inference.engines.onnx_cpu import Device, EngineUnavailable, NetworkKey, OnnxRuntimeEngine
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
+from matteworks_inference.networks.graph import MATTE
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import parse_registry
 from matteworks_inference.queueing.contract import DeviceLost
 from matteworks_inference.settings import InferenceSettings
+from tests.support.engines import mattes_of, named, run_mattes
 from tests.unit.inference.tiny_networks import SIDE_PX, red_channel_network, registry_table, tiny_registry
 
 KEY = NetworkKey("tiny", SIDE_PX, SIDE_PX)
@@ -60,9 +63,7 @@ def engine_in(
 ) -> OnnxRuntimeEngine:
     graphs = GraphStore(directory, directory / "fallback")
     placement = GpuPlacement(device, graphs, options or GpuOptions(), memory)
-    return OnnxRuntimeEngine(
-        device, thread_count=1, max_batch_items=max_batch_items, graphs=graphs, placement=placement
-    )
+    return OnnxRuntimeEngine(placement, max_batch_items=max_batch_items)
 
 
 def loaded(directory: Path, **choices: Any) -> OnnxRuntimeEngine:
@@ -77,7 +78,7 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def run(engine: OnnxRuntimeEngine, items: list[np.ndarray]) -> list[np.ndarray]:
-    return engine.run(engine.prepare(KEY, items))
+    return mattes_of(engine, KEY, items)
 
 
 @pytest.mark.parametrize("count", range(1, 9))
@@ -94,7 +95,7 @@ def test_each_picture_of_a_batch_gets_the_matte_of_a_run_of_its_own(tmp_path: Pa
 @pytest.mark.parametrize(("count", "room"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)])
 def test_a_batch_is_padded_to_a_power_of_two_or_to_the_largest(tmp_path: Path, count: int, room: int) -> None:
     engine = loaded(tmp_path, max_batch_items=6)
-    slot = engine.prepare(KEY, pictures(count))
+    slot = engine.prepare(KEY, named(pictures(count)))
     assert slot.room == room
     engine.discard(slot)
 
@@ -120,9 +121,9 @@ def test_batches_prepared_ahead_do_not_touch_each_other(tmp_path: Path) -> None:
     """One runs, one is with the device's thread, one is being prepared; one more than the lanes works too."""
     engine = loaded(tmp_path)
     items = pictures(LANES + 1)
-    ahead = [engine.prepare(KEY, [item]) for item in items]
+    ahead = [engine.prepare(KEY, named([item])) for item in items]
     for item, slot in zip(items, ahead, strict=True):
-        np.testing.assert_array_equal(engine.run(slot)[0], item[:, :, 0])
+        np.testing.assert_array_equal(run_mattes(engine, slot)[0], item[:, :, 0])
 
 
 def test_nothing_is_allocated_once_the_network_is_loaded(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_picture_of_a_wrong_size_loses_neither_lane_nor_device(tmp_path: Path)
     engine = loaded(tmp_path, memory=memory)
     for _ in range(2 * LANES):
         with pytest.raises(ValueError, match="broadcast"):
-            engine.prepare(KEY, [np.zeros((4, 5, 3), np.uint8)])
+            engine.prepare(KEY, named([np.zeros((4, 5, 3), np.uint8)]))
     memory.allocated_bytes.clear()
     run(engine, pictures(1))
     assert memory.allocated_bytes == []
@@ -273,9 +274,9 @@ def test_a_network_that_is_compiled_for_each_batch_size_runs_a_batch_in_the_sess
     for count, room in ((1, 1), (2, 2), (3, 4)):
         items = pictures(count, seed=count)
         slot = network.slot(KEY, room)
-        slot.fill(items)
-        for item, matte in zip(items, slot.run(), strict=True):
-            np.testing.assert_array_equal(matte, item[:, :, 0])
+        slot.fill(named(items))
+        for item, answer in zip(items, slot.run(), strict=True):
+            np.testing.assert_array_equal(answer[MATTE], item[:, :, 0])
         slot.release()
 
 

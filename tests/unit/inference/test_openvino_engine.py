@@ -11,18 +11,16 @@ import numpy as np
 import pytest
 
 from matteworks_inference.engines.choice import Choice, ChoiceMemory, MeasuredEngines, open_engine
+from matteworks_inference.engines.contract import EngineFacts, EngineUnavailable, NetworkKey
 from matteworks_inference.engines.fake import FakeEngine
-from matteworks_inference.engines.onnx_cpu import (
-    EngineFacts,
-    EngineUnavailable,
-    NetworkKey,
-    OnnxRuntimeEngine,
-    PixelArray,
-)
+from matteworks_inference.engines.onnx_cpu import CpuPlacement
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
 from matteworks_inference.engines.openvino import OpenVinoEngine
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import ModelEntry
+from matteworks_inference.picture import PixelArray
 from matteworks_inference.settings import InferenceSettings
+from tests.support.engines import mattes_of
 from tests.unit.inference.tiny_networks import SIDE_PX, tiny_registry
 
 KEY = NetworkKey("tiny", SIDE_PX, SIDE_PX)
@@ -49,12 +47,12 @@ def openvino_engine(directory: Path) -> OpenVinoEngine:
 def test_both_engines_give_the_same_mattes(tmp_path: Path, count: int) -> None:
     engines = (
         openvino_engine(tmp_path),
-        OnnxRuntimeEngine("cpu", thread_count=1, max_batch_items=3, graphs=graphs(tmp_path)),
+        OnnxRuntimeEngine(CpuPlacement(1, graphs(tmp_path)), max_batch_items=3),
     )
     answers = []
     for engine in engines:
         engine.load(entry_in(tmp_path), tmp_path / "tiny.onnx")
-        answers.append(engine.run(engine.prepare(KEY, pictures(count))))
+        answers.append(mattes_of(engine, KEY, pictures(count)))
     for ours, theirs in zip(*answers, strict=True):
         assert np.abs(ours.astype(int) - theirs).max() <= 1
 
@@ -63,9 +61,9 @@ def test_answers_survive_the_next_run(tmp_path: Path) -> None:
     engine = openvino_engine(tmp_path)
     engine.load(entry_in(tmp_path), tmp_path / "tiny.onnx")
     first, second = pictures(2)
-    answer = engine.run(engine.prepare(KEY, [first]))[0]
+    answer = mattes_of(engine, KEY, [first])[0]
     kept = answer.copy()
-    engine.run(engine.prepare(KEY, [second]))
+    mattes_of(engine, KEY, [second])
     np.testing.assert_array_equal(answer, kept)
 
 

@@ -14,10 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from matteworks_inference.engines.onnx_cpu import Engine, NetworkKey, OnnxRuntimeEngine, PixelArray
+from matteworks_inference.engines.contract import Engine, NetworkKey
+from matteworks_inference.engines.onnx_cpu import CpuPlacement
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
 from matteworks_inference.engines.openvino import OpenVinoEngine
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import load_registry, weights_path
+from matteworks_inference.picture import PixelArray
+from tests.support.engines import mattes_of
 
 ROOT = Path(__file__).parents[3]
 DIRECTORY = Path(os.environ.get("MATTEWORKS_INFERENCE_MODEL_DIRECTORY", ROOT / "models"))
@@ -40,7 +44,7 @@ def loaded(engine: Engine, name: str) -> Loaded:
 @pytest.fixture(scope="module", params=BATCHING)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("graphs")
-    engine = OnnxRuntimeEngine("cpu", thread_count=2, max_batch_items=2, graphs=GraphStore(folder, folder))
+    engine = OnnxRuntimeEngine(CpuPlacement(2, GraphStore(folder, folder)), max_batch_items=2)
     yield loaded(engine, request.param)
     engine.close()
 
@@ -67,16 +71,16 @@ def test_a_batch_equals_single_runs_within_one_level(network: Loaded, photo: Pix
     engine, key = network
     upright = np.asarray(cv2.resize(photo, (key.width_px, key.height_px)), np.uint8)
     items = [upright, np.ascontiguousarray(upright[:, ::-1])]
-    together = engine.run(engine.prepare(key, items))
+    together = mattes_of(engine, key, items)
     for item, matte in zip(items, together, strict=True):
-        alone = engine.run(engine.prepare(key, [item]))[0]
+        alone = mattes_of(engine, key, [item])[0]
         assert np.abs(alone.astype(int) - matte).max() <= 1
 
 
 def test_a_person_stands_out(network: Loaded, photo: PixelArray) -> None:
     engine, key = network
     pixels = np.asarray(cv2.resize(photo, (key.width_px, key.height_px)), np.uint8)
-    matte = engine.run(engine.prepare(key, [pixels]))[0]
+    matte = mattes_of(engine, key, [pixels])[0]
     rows, columns = matte.shape
     face = matte[int(0.15 * rows) : int(0.3 * rows), int(0.4 * columns) : int(0.5 * columns)]
     assert face.mean() > 200
@@ -90,6 +94,6 @@ def test_8_bits_see_the_same_subject(network: Loaded, in_8_bits: Loaded, photo: 
     mattes = []
     for engine, key in (network, in_8_bits):
         pixels = np.asarray(cv2.resize(photo, (key.width_px, key.height_px)), np.uint8)
-        mattes.append(engine.run(engine.prepare(key, [pixels]))[0] > 127)
+        mattes.append(mattes_of(engine, key, [pixels])[0] > 127)
     overlap = (mattes[0] & mattes[1]).sum() / (mattes[0] | mattes[1]).sum()
     assert overlap > 0.9

@@ -21,15 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import structlog
 
-from matteworks_inference.engines.onnx_cpu import (
-    Engine,
-    EngineFacts,
-    EngineUnavailable,
-    MatteArray,
-    NetworkKey,
-    OnnxRuntimeEngine,
-    PixelArray,
-)
+from matteworks_inference.engines.contract import Engine, EngineFacts, EngineUnavailable, NetworkKey, Tensors
+from matteworks_inference.engines.onnx_cpu import CpuPlacement
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine
+from matteworks_inference.networks.graph import PIXELS
 from matteworks_inference.networks.graph_store import GraphStore, processor_features
 from matteworks_inference.networks.registry import ModelEntry
 from matteworks_inference.settings import InferenceSettings
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
     from matteworks_inference.engines.openvino import OpenVinoEngine
 
 ROUNDS: Final = 3
-# The rival must be this much faster: a second engine in memory has to earn its place.
+# OpenVINO must be this much faster: a second engine in memory has to earn its place.
 NEEDED_GAIN: Final = 1.15
 _FILE: Final = "engine-choice.json"
 log = structlog.get_logger()
@@ -59,14 +54,12 @@ def open_engine(settings: InferenceSettings, *, thread_count: int, graphs: Graph
         from matteworks_inference.engines.gpu.placement import open_gpu_engine
 
         return open_gpu_engine(settings, graphs)
-    usual = OnnxRuntimeEngine(
-        "cpu", thread_count=thread_count, max_batch_items=settings.batch_items, graphs=graphs
-    )
+    onnxruntime = OnnxRuntimeEngine(CpuPlacement(thread_count, graphs), max_batch_items=settings.batch_items)
     if settings.engine == "onnxruntime":
-        return usual
+        return onnxruntime
     has_openvino = importlib.util.find_spec("openvino") is not None
     if settings.engine == "auto" and not has_openvino:
-        return usual
+        return onnxruntime
     if not has_openvino:
         raise EngineUnavailable(
             "MATTEWORKS_INFERENCE_ENGINE=openvino needs the extra inference; install it, or set the engine "
@@ -75,23 +68,23 @@ def open_engine(settings: InferenceSettings, *, thread_count: int, graphs: Graph
     # Imported here: the extra inference-gpu does not bring it.
     from matteworks_inference.engines.openvino import OpenVinoEngine
 
-    rival = OpenVinoEngine(thread_count=thread_count, max_batch_items=settings.batch_items, graphs=graphs)
+    openvino = OpenVinoEngine(thread_count=thread_count, max_batch_items=settings.batch_items, graphs=graphs)
     if settings.engine == "openvino":
-        return rival
-    return MeasuredEngines(usual, rival, ChoiceMemory(graphs))
+        return openvino
+    return MeasuredEngines(onnxruntime, openvino, ChoiceMemory(graphs))
 
 
 @dataclass(frozen=True)
 class Choice:
     """Seconds a run took on each engine, medians."""
 
-    usual_s: float
-    rival_s: float
+    onnxruntime_s: float
+    openvino_s: float
 
     @property
-    def takes_rival(self) -> bool:
-        """Whether the rival is so much faster that it is worth it."""
-        return self.usual_s >= self.rival_s * NEEDED_GAIN
+    def takes_openvino(self) -> bool:
+        """Whether OpenVINO is so much faster that it is worth it."""
+        return self.onnxruntime_s >= self.openvino_s * NEEDED_GAIN
 
 
 class ChoiceMemory:
@@ -105,7 +98,7 @@ class ChoiceMemory:
         """What was measured for `entry`; None when nothing was, or the note cannot be read."""
         try:
             note = json.loads(self._path.read_text())[self._key(entry)]
-            return Choice(float(note["usual_s"]), float(note["rival_s"]))
+            return Choice(float(note["onnxruntime_s"]), float(note["openvino_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -116,7 +109,7 @@ class ChoiceMemory:
         except (OSError, ValueError):
             notes = {}
         notes[self._key(entry)] = {
-            "model": entry.name, "usual_s": choice.usual_s, "rival_s": choice.rival_s,
+            "model": entry.name, "onnxruntime_s": choice.onnxruntime_s, "openvino_s": choice.openvino_s,
         }  # fmt: skip
         fresh = self._path.with_suffix(".part")
         fresh.write_text(json.dumps(notes, indent=1))
@@ -135,12 +128,12 @@ class ChoiceMemory:
 class MeasuredEngines:
     """See `Engine`: each network runs on the engine that measured faster for it.
 
-    Networks that the rival cannot run faster with the same answers are not measured.
+    Networks that OpenVINO cannot run faster with the same answers are not measured.
     """
 
-    def __init__(self, usual: Engine, rival: OpenVinoEngine, memory: ChoiceMemory) -> None:
-        self._usual = usual
-        self._rival = rival
+    def __init__(self, onnxruntime: Engine, openvino: OpenVinoEngine, memory: ChoiceMemory) -> None:
+        self._onnxruntime = onnxruntime
+        self._openvino = openvino
         self._memory = memory
         self._engines: dict[str, Engine] = {}
         self._choices: dict[str, Choice] = {}
@@ -153,22 +146,22 @@ class MeasuredEngines:
             return EngineFacts(facts.label, "OpenVINO has no faster precision for it on this processor")
         return EngineFacts(
             facts.label,
-            f"measured on this machine: onnxruntime {choice.usual_s * 1e3:.0f} ms, "
-            f"OpenVINO {choice.rival_s * 1e3:.0f} ms a run",
+            f"measured on this machine: onnxruntime {choice.onnxruntime_s * 1e3:.0f} ms, "
+            f"OpenVINO {choice.openvino_s * 1e3:.0f} ms a run",
         )
 
     def load(self, entry: ModelEntry, weights: Path) -> None:
         """Make `entry` ready on the faster engine. Raises EngineUnavailable, GraphError."""
-        engine = self._usual
-        if self._rival.suits(entry):
+        engine = self._onnxruntime
+        if self._openvino.suits(entry):
             choice = self._memory.recall(entry)
             if choice is None:
                 choice = self._measure(entry, weights)
                 self._memory.remember(entry, choice)
             else:
-                (self._rival if choice.takes_rival else self._usual).load(entry, weights)
+                (self._openvino if choice.takes_openvino else self._onnxruntime).load(entry, weights)
             self._choices[entry.name] = choice
-            engine = self._rival if choice.takes_rival else self._usual
+            engine = self._openvino if choice.takes_openvino else self._onnxruntime
         else:
             engine.load(entry, weights)
         self._engines[entry.name] = engine
@@ -181,11 +174,11 @@ class MeasuredEngines:
     def most_items_of(self, key: NetworkKey) -> int:
         return self._engines[key.model].most_items_of(key)
 
-    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> tuple[Engine, Any]:
+    def prepare(self, key: NetworkKey, items: Sequence[Tensors]) -> tuple[Engine, Any]:
         engine = self._engines[key.model]
         return engine, engine.prepare(key, items)
 
-    def run(self, prepared: tuple[Engine, Any]) -> list[MatteArray]:
+    def run(self, prepared: tuple[Engine, Any]) -> list[Tensors]:
         engine, laid_out = prepared
         return engine.run(laid_out)
 
@@ -194,17 +187,17 @@ class MeasuredEngines:
         engine.discard(laid_out)
 
     def close(self) -> None:
-        self._usual.close()
-        self._rival.close()
+        self._onnxruntime.close()
+        self._openvino.close()
 
     def _measure(self, entry: ModelEntry, weights: Path) -> Choice:
         """Load on both, run in turn, keep the faster one loaded."""
-        engines: tuple[Engine, Engine] = (self._usual, self._rival)
+        engines: tuple[Engine, Engine] = (self._onnxruntime, self._openvino)
         for engine in engines:
             engine.load(entry, weights)
         width_px, height_px = entry.input_sizes_px[0]
         key = NetworkKey(entry.name, width_px, height_px)
-        blank = np.zeros((height_px, width_px, 3), np.uint8)
+        blank = {PIXELS: np.zeros((height_px, width_px, 3), np.uint8)}
         times_s: tuple[list[float], list[float]] = ([], [])
         for _ in range(ROUNDS):
             for engine, times in zip(engines, times_s, strict=True):
@@ -213,5 +206,5 @@ class MeasuredEngines:
                 engine.run(laid_out)
                 times.append(time.perf_counter() - start_s)
         choice = Choice(statistics.median(times_s[0]), statistics.median(times_s[1]))
-        (self._usual if choice.takes_rival else self._rival).unload(entry.name)
+        (self._onnxruntime if choice.takes_openvino else self._openvino).unload(entry.name)
         return choice

@@ -6,10 +6,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from matteworks_inference.engines.onnx_cpu import EngineFacts, MatteArray, NetworkKey, PixelArray
+from matteworks_inference.engines.contract import EngineFacts, NetworkKey, Tensors
+from matteworks_inference.networks.graph import MATTE, PIXELS
 from matteworks_inference.networks.registry import ModelEntry
 
 
@@ -18,7 +21,7 @@ class FakeBatch:
     """What `FakeEngine.prepare` lays out."""
 
     key: NetworkKey
-    items: tuple[PixelArray, ...]
+    items: tuple[npt.NDArray[Any], ...]
 
 
 class FakeEngine:
@@ -57,17 +60,17 @@ class FakeEngine:
     def most_items_of(self, key: NetworkKey) -> int:
         return self.max_batch_items
 
-    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> FakeBatch:
-        return FakeBatch(key, tuple(np.array(item) for item in items))
+    def prepare(self, key: NetworkKey, items: Sequence[Tensors]) -> FakeBatch:
+        return FakeBatch(key, tuple(np.array(item[PIXELS]) for item in items))
 
-    def run(self, prepared: FakeBatch) -> list[MatteArray]:
+    def run(self, prepared: FakeBatch) -> list[Tensors]:
         self.runs.append(prepared)
         self.has_begun.set()
         self.gate.wait()
         self._never.wait(self.run_s)
         if self.failures:
             raise self.failures.pop(0)
-        return [np.ascontiguousarray(item[:, :, 0]) for item in prepared.items]
+        return [{MATTE: np.ascontiguousarray(item[:, :, 0])} for item in prepared.items]
 
     def discard(self, prepared: FakeBatch) -> None:
         self.discarded.append(prepared)

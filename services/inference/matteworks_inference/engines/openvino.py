@@ -19,15 +19,10 @@ import numpy.typing as npt
 import openvino
 import structlog
 
-from matteworks_inference.engines.onnx_cpu import (
-    EngineFacts,
-    EngineUnavailable,
-    MatteArray,
-    NetworkKey,
-    PixelArray,
-)
+from matteworks_inference.engines.contract import EngineFacts, EngineUnavailable, NetworkKey, Tensors
 from matteworks_inference.engines.slots import SlotPool
 from matteworks_inference.networks.eight_bit import load_ranges, quantise
+from matteworks_inference.networks.graph import PIXELS
 from matteworks_inference.networks.graph_store import GraphStore, processor_features
 from matteworks_inference.networks.registry import ModelEntry
 
@@ -40,11 +35,12 @@ log = structlog.get_logger()
 
 @dataclass(eq=False)
 class _Slot:
-    """One buffer, seen as an array and as what a request reads."""
+    """The buffers of one batch by name, seen as arrays and as what a request reads."""
 
     key: NetworkKey
-    pixels: npt.NDArray[np.uint8]
-    tensor: Any
+    item_count: int
+    arrays: dict[str, npt.NDArray[Any]]
+    tensors: dict[str, Any]
 
 
 @dataclass
@@ -94,7 +90,7 @@ class OpenVinoEngine:
         loaded_s = time.perf_counter()
         width_px, height_px = min(entry.input_sizes_px, key=lambda size: size[0] * size[1])
         key = NetworkKey(entry.name, width_px, height_px)
-        self.run(self.prepare(key, [np.zeros((height_px, width_px, 3), np.uint8)]))
+        self.run(self.prepare(key, [{PIXELS: np.zeros((height_px, width_px, 3), np.uint8)}]))
         log.info(
             "model_loaded", model=entry.name, engine="openvino/cpu",
             precision=self._precision_of(entry), load_s=round(loaded_s - start_s, 3),
@@ -104,29 +100,32 @@ class OpenVinoEngine:
     def most_items_of(self, key: NetworkKey) -> int:
         return self._most_items(self._networks[key.model].entry)
 
-    def prepare(self, key: NetworkKey, items: Sequence[PixelArray]) -> _Slot:
+    def prepare(self, key: NetworkKey, items: Sequence[Tensors]) -> _Slot:
         network = self._networks[key.model]
-        slot = network.slots.take((key, len(items)))
-        if slot is None:
-            pixels = np.zeros((len(items), key.height_px, key.width_px, 3), np.uint8)
-            slot = _Slot(key, pixels, openvino.Tensor(pixels, shared_memory=True))
+        slot = network.slots.take((key, len(items))) or _make_slot(key, items)
         for index, item in enumerate(items):
-            slot.pixels[index] = item
+            for name, array in slot.arrays.items():
+                array[index] = item[name]
         return slot
 
-    def run(self, prepared: _Slot) -> list[MatteArray]:
+    def run(self, prepared: _Slot) -> list[Tensors]:
         request = self._networks[prepared.key.model].request
         try:
-            request.set_input_tensor(prepared.tensor)
+            for name, tensor in prepared.tensors.items():
+                request.set_tensor(name, tensor)
             request.infer()
-            # Copies: the output buffer serves the next batch while these are still on their way out.
-            return [matte.copy() for matte in request.get_output_tensor().data]
+            outputs = {port.get_any_name(): request.get_tensor(port).data for port in request.model_outputs}
+            # Copies: the output buffers serve the next batch while these are still on their way out.
+            return [
+                {name: output[index].copy() for name, output in outputs.items()}
+                for index in range(prepared.item_count)
+            ]
         finally:
             self.discard(prepared)
 
     def discard(self, prepared: _Slot) -> None:
         slots = self._networks[prepared.key.model].slots
-        slots.give_back((prepared.key, len(prepared.pixels)), prepared)
+        slots.give_back((prepared.key, prepared.item_count), prepared)
 
     def unload(self, model: str) -> None:
         del self._networks[model]
@@ -172,6 +171,12 @@ class OpenVinoEngine:
             return [items, _ANY, _ANY, 3]
         ((width_px, height_px),) = sizes_px
         return [items, height_px, width_px, 3]
+
+
+def _make_slot(key: NetworkKey, items: Sequence[Tensors]) -> _Slot:
+    arrays = {name: np.zeros((len(items), *array.shape), array.dtype) for name, array in items[0].items()}
+    tensors = {name: openvino.Tensor(array, shared_memory=True) for name, array in arrays.items()}
+    return _Slot(key, len(items), arrays, tensors)
 
 
 def keep_graph(finished: Path, target: Path, _fixed_items: int | None) -> None:

@@ -1,8 +1,9 @@
-"""How many cores this process may really use."""
+"""The threads of an engine, and how many cores this process may really use."""
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -23,3 +24,16 @@ def usable_processor_count(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
         # No such file, or the word "max": no quota.
         return by_affinity
     return min(by_affinity, by_quota)
+
+
+class DeviceThreads:
+    """The two threads of one engine: one that only runs the device, one that prepares the next batch."""
+
+    def __init__(self) -> None:
+        self.device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self.preparing = ThreadPoolExecutor(1, thread_name_prefix="preparing")
+
+    def close(self, *, waits: bool = True) -> None:
+        """End the threads; `waits` for what they run, which a stuck device never ends."""
+        self.preparing.shutdown(wait=waits, cancel_futures=True)
+        self.device.shutdown(wait=waits, cancel_futures=True)

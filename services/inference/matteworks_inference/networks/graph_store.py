@@ -72,12 +72,7 @@ class GraphStore:
         stored = folder / name
         if stored.is_file():
             return StoredGraph(stored, was_stored=True)
-        network = finish_matte_graph(
-            onnx.load(weights),
-            entry.network,
-            _only_size_px(entry),
-            is_half=device == "cuda",
-        )
+        network = finish_matte_graph(onnx.load(weights), entry.network, _only_size_px(entry))
         # Two processes may build the same graph at once: each has its own files until the rename.
         finished = folder / f"{name}.{os.getpid()}.finished"
         unnamed = folder / f"{name}.{os.getpid()}.part"

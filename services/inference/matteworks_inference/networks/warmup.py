@@ -9,7 +9,7 @@ from pathlib import Path
 from matteworks_common.settings import load_settings
 from matteworks_inference.app import choose_models
 from matteworks_inference.engines.choice import open_engine
-from matteworks_inference.engines.onnx_cpu import EngineFacts
+from matteworks_inference.engines.contract import EngineFacts
 from matteworks_inference.engines.threads import usable_processor_count
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.registry import load_registry

@@ -62,7 +62,6 @@ class BatchLimits:
 
     max_queued_items: int
     max_batch_items: int
-    max_batch_cost: int
     max_queue_delay_s: float
     max_wait_s: float
 

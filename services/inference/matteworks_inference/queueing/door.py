@@ -1,4 +1,4 @@
-"""Which pictures are taken in, so that a flood costs those that are served next to nothing.
+"""Which pictures are taken in, so that those that are served hardly notice a flood of others.
 
 The queue of the device refuses what it cannot run in time, but by then a picture was looked at and
 resized, on the same cores that small servers run their networks on. So the same question is asked at the
@@ -10,15 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from matteworks_common.clock import Clock
-from matteworks_inference.queueing.contract import QueueObserver, overloaded
+from matteworks_inference.queueing.contract import overloaded
 
 __all__ = ["PictureAdmission"]
 
 # How fast the time between answers follows the latest one.
 _FOLLOWING: Final = 0.1
+
+
+class DoorObserver(Protocol):
+    """Where the door reports what happens. Called on the event loop; must not raise."""
+
+    def picture_refused(self, reason: str) -> None:
+        """A picture was not taken in: full or late."""
 
 
 class PictureAdmission:
@@ -27,7 +34,7 @@ class PictureAdmission:
     Use from one event loop.
     """
 
-    def __init__(self, max_pictures: int, max_wait_s: float, clock: Clock, observer: QueueObserver) -> None:
+    def __init__(self, max_pictures: int, max_wait_s: float, clock: Clock, observer: DoorObserver) -> None:
         self._max_pictures = max_pictures
         self._max_wait_s = max_wait_s
         self._clock = clock
@@ -50,7 +57,7 @@ class PictureAdmission:
         """
         expected_s = self.expected_s
         if self._in_hand >= self._max_pictures:
-            self._observer.item_dropped("full")
+            self._observer.picture_refused("full")
             raise overloaded("Too many pictures are in hand.", expected_s)
         now_s = self._clock.monotonic_s()
         most_s = self._max_wait_s
@@ -58,7 +65,7 @@ class PictureAdmission:
             most_s = min(most_s, deadline_s - now_s)
         # An idle server takes what it gets: its pace may have been another picture's.
         if self._in_hand and expected_s > most_s:
-            self._observer.item_dropped("late")
+            self._observer.picture_refused("late")
             raise overloaded("Too many pictures are in hand for the time that is left.", expected_s)
         self._in_hand += 1
         try:

@@ -8,22 +8,21 @@ idle until a busy event loop gets round to giving it more work.
 Invariants:
   * a future ends exactly once: with its result, an error, or its caller's cancellation;
   * an item that is cancelled or expired is never run, unless the device already has it;
-  * nothing waits by polling, and nothing is unbounded.
+  * nothing waits by polling, and nothing is unbounded; all waiting is by the clock that was given.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic
 
 import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.clock import Clock
+from matteworks_common.clock import Clock, Timer
 from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable
 from matteworks_inference.queueing.contract import (
     BatchLimits,
@@ -33,6 +32,8 @@ from matteworks_inference.queueing.contract import (
     QueueObserver,
     overloaded,
 )
+from matteworks_inference.queueing.turns import DeviceTurns, Turn
+from matteworks_inference.queueing.waiting import Entry, ItemT, KeyT, ResultT, WaitingLine
 
 # Batches that the device's thread has: one that runs, and one that it finds when that ends.
 _DEVICE_BATCHES: Final = 2
@@ -40,34 +41,11 @@ _DEVICE_BATCHES: Final = 2
 _FOLLOWING: Final = 0.2
 log = structlog.get_logger()
 
-KeyT = TypeVar("KeyT", bound=Hashable)
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
-
-
-@dataclass(eq=False)
-class _Entry(Generic[KeyT, ItemT, ResultT]):
-    key: KeyT
-    item: ItemT
-    cost: int
-    submitted_s: float
-    future: asyncio.Future[Outcome[ResultT]]
-
 
 @dataclass(eq=False)
 class _Batch(Generic[KeyT, ItemT, ResultT]):
     key: KeyT
-    entries: list[_Entry[KeyT, ItemT, ResultT]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Turn(Generic[ResultT]):
-    """What the device made of a batch."""
-
-    started_s: float
-    run_s: float
-    results: Sequence[ResultT]
-    failure: Exception | None
+    entries: list[Entry[KeyT, ItemT, ResultT]] = field(default_factory=list)
 
 
 class BatchQueue(Generic[KeyT, ItemT, ResultT]):
@@ -97,15 +75,12 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         self._preparing_thread = preparing_thread
         self._most_items_of = most_items_of
         self._on_lost = on_lost
-        # The first key is served next; a key that was served moves to the end.
-        self._waiting: OrderedDict[KeyT, deque[_Entry[KeyT, ItemT, ResultT]]] = OrderedDict()
-        self._waiting_count = 0
+        self._waiting: WaitingLine[KeyT, ItemT, ResultT] = WaitingLine()
         # Batches that were taken from the queue and have not ended: running, handed over, in preparation.
         self._taken: list[_Batch[KeyT, ItemT, ResultT]] = []
         self._changed = asyncio.Condition()
         self._device_batch_count = 0
-        # Written by the device's thread, which must not believe its device again, whatever waits for it.
-        self._is_device_lost = False
+        self._turns: DeviceTurns[ResultT] = DeviceTurns(runner, clock)
         self._is_closing = False
         self._lost: BaseException | None = None
         self._item_run_s: dict[KeyT, float] = {}
@@ -129,7 +104,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
     @property
     def waiting_count(self) -> int:
         """Items that wait for the device."""
-        return self._waiting_count
+        return len(self._waiting)
 
     @property
     def handed_over_count(self) -> int:
@@ -140,7 +115,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
     def expected_wait_s(self) -> float:
         """Seconds until the device would take an item submitted now, from the time of recent items."""
         ahead = [(batch.key, len(batch.entries)) for batch in self._taken]
-        ahead += [(key, len(entries)) for key, entries in self._waiting.items()]
+        ahead += self._waiting.counts()
         return sum(count * self._item_run_s.get(key, 0.0) for key, count in ahead)
 
     def start(self) -> None:
@@ -148,9 +123,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         self._dispatcher = asyncio.create_task(self._dispatch())
         self._dispatcher.add_done_callback(self._dispatcher_ended)
 
-    async def submit(
-        self, key: KeyT, item: ItemT, *, cost: int = 1, deadline_s: float | None = None
-    ) -> Outcome[ResultT]:
+    async def submit(self, key: KeyT, item: ItemT, *, deadline_s: float | None = None) -> Outcome[ResultT]:
         """The outcome of `item`, at the latest at `deadline_s` on the clock's monotonic scale.
 
         Raises LimitExceeded (OVERLOADED) at once when the queue is full or the item could not begin in
@@ -159,9 +132,11 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         """
         now_s = self._clock.monotonic_s()
         self._admit(now_s, deadline_s)
-        entry = _Entry(key, item, cost, now_s, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(key, deque()).append(entry)
-        self._count_waiting(+1)
+        entry: Entry[KeyT, ItemT, ResultT] = Entry(
+            key, item, now_s, asyncio.get_running_loop().create_future()
+        )
+        self._waiting.add(entry)
+        self._tell_depth()
         timers = self._set_timers(entry, now_s, deadline_s)
         try:
             await self._notify()
@@ -185,12 +160,14 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
             self._changed.notify_all()
         dispatcher = self._dispatcher
         if dispatcher is not None and not dispatcher.done():
-            try:
-                async with asyncio.timeout(grace_s):
-                    async with self._changed:
-                        await self._changed.wait_for(lambda: self._is_idle or self._lost is not None)
-            except TimeoutError:
-                log.warning("queue_not_finished", waiting_count=self._waiting_count)
+            deadline_s = self._clock.monotonic_s() + grace_s
+            async with self._changed:
+                while not self._is_idle and self._lost is None:
+                    left_s = deadline_s - self._clock.monotonic_s()
+                    if left_s <= 0:
+                        log.warning("queue_not_finished", waiting_count=len(self._waiting))
+                        break
+                    await self._change_within(left_s)
             dispatcher.cancel()
             await asyncio.gather(dispatcher, return_exceptions=True)
         closing = Unavailable("The server is shutting down.")
@@ -202,7 +179,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
 
     @property
     def _is_idle(self) -> bool:
-        return self._waiting_count == 0 and not self._taken
+        return not self._waiting and not self._taken
 
     # --- admission and expiry ------------------------------------------------------------------
 
@@ -217,7 +194,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
             self._observer.item_dropped("late")
             raise DeadlineExceeded()
         expected_s = self.expected_wait_s
-        if self._waiting_count >= self._limits.max_queued_items:
+        if len(self._waiting) >= self._limits.max_queued_items:
             self._observer.item_dropped("full")
             raise overloaded("The queue is full.", expected_s)
         most_s = self._limits.max_wait_s
@@ -229,46 +206,51 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
             raise overloaded("The queue is too long for the time that is left.", expected_s)
 
     def _set_timers(
-        self, entry: _Entry[KeyT, ItemT, ResultT], now_s: float, deadline_s: float | None
-    ) -> list[asyncio.TimerHandle]:
+        self, entry: Entry[KeyT, ItemT, ResultT], now_s: float, deadline_s: float | None
+    ) -> list[Timer]:
         """An item ends at its own time, not when the batch before it does."""
-        loop = asyncio.get_running_loop()
-        timers = [loop.call_later(self._limits.max_wait_s, self._waited, entry)]
+        timers = [self._clock.call_later(self._limits.max_wait_s, lambda: self._waited(entry))]
         if deadline_s is not None:
-            timers.append(loop.call_later(deadline_s - now_s, self._expire, entry))
+            timers.append(self._clock.call_later(deadline_s - now_s, lambda: self._expire(entry)))
         return timers
 
-    def _expire(self, entry: _Entry[KeyT, ItemT, ResultT]) -> None:
+    def _expire(self, entry: Entry[KeyT, ItemT, ResultT]) -> None:
         if not entry.future.done():
             entry.future.set_exception(DeadlineExceeded())
             if self._forget(entry):
                 self._observer.item_dropped("expired")
 
-    def _waited(self, entry: _Entry[KeyT, ItemT, ResultT]) -> None:
+    def _waited(self, entry: Entry[KeyT, ItemT, ResultT]) -> None:
         if not entry.future.done() and self._forget(entry):
             self._observer.item_dropped("waited")
             entry.future.set_exception(
                 overloaded("The request waited too long for the device.", self.expected_wait_s)
             )
 
-    def _forget(self, entry: _Entry[KeyT, ItemT, ResultT]) -> bool:
+    def _forget(self, entry: Entry[KeyT, ItemT, ResultT]) -> bool:
         """Take `entry` out of the queue; False: it had left already."""
-        entries = self._waiting.get(entry.key)
-        if entries is None or entry not in entries:
+        if not self._waiting.forget(entry):
             return False
-        entries.remove(entry)
-        if not entries:
-            del self._waiting[entry.key]
-        self._count_waiting(-1)
+        self._tell_depth()
         # Whoever closes the queue waits for it to be empty.
+        self._wake()
+        return True
+
+    def _tell_depth(self) -> None:
+        self._observer.depth_changed(len(self._waiting))
+
+    def _wake(self) -> None:
         task = asyncio.create_task(self._notify())
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
-        return True
 
-    def _count_waiting(self, change: int) -> None:
-        self._waiting_count += change
-        self._observer.depth_changed(self._waiting_count)
+    async def _change_within(self, delay_s: float) -> None:
+        """Until something changes, at most `delay_s`. The condition is held."""
+        timer = self._clock.call_later(delay_s, self._wake)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -292,7 +274,12 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
                 await self._finish(batch, error)
                 continue
             self._device_batch_count += 1
-            turn = loop.run_in_executor(self._device_thread, self._take_turn, batch, prepared)
+            turn = loop.run_in_executor(
+                self._device_thread,
+                self._turns.take,
+                prepared,
+                [entry.future for entry in batch.entries],
+            )
             # A task of its own: the next batch is prepared meanwhile.
             task = asyncio.create_task(self._see_through(batch, turn))
             self._running.add(task)
@@ -303,55 +290,33 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         async with self._changed:
             while True:
                 await self._changed.wait_for(
-                    lambda: self._waiting_count > 0 and self._device_batch_count < _DEVICE_BATCHES
+                    lambda: len(self._waiting) > 0 and self._device_batch_count < _DEVICE_BATCHES
                 )
-                if self._has_full_batch():
+                if self._waiting.next_count >= self._most_items(self._waiting.next_key):
                     break
                 if self._device_batch_count:
                     await self._changed.wait()
                     continue
-                oldest_s = next(iter(self._waiting.values()))[0].submitted_s
-                hold_s = oldest_s + self._limits.max_queue_delay_s - self._clock.monotonic_s()
+                held_until_s = self._waiting.next_since_s + self._limits.max_queue_delay_s
+                hold_s = held_until_s - self._clock.monotonic_s()
                 if self._limits.max_queue_delay_s <= 0 or hold_s <= 0 or self._is_closing:
                     break
-                try:
-                    async with asyncio.timeout(hold_s):
-                        await self._changed.wait()
-                except TimeoutError:
-                    if self._waiting_count:
-                        break
+                await self._change_within(hold_s)
             return self._take()
 
     def _most_items(self, key: KeyT) -> int:
         most = self._limits.max_batch_items
         return most if self._most_items_of is None else min(most, self._most_items_of(key))
 
-    def _has_full_batch(self) -> bool:
-        key, entries = next(iter(self._waiting.items()))
-        cost = sum(entry.cost for entry in entries)
-        return len(entries) >= self._most_items(key) or cost >= self._limits.max_batch_cost
-
     def _take(self) -> _Batch[KeyT, ItemT, ResultT]:
-        key, entries = next(iter(self._waiting.items()))
-        batch: _Batch[KeyT, ItemT, ResultT] = _Batch(key)
-        cost = 0
-        while entries and len(batch.entries) < self._most_items(key):
-            # The first item is always taken: one above the budget runs alone and blocks nobody.
-            if batch.entries and cost + entries[0].cost > self._limits.max_batch_cost:
-                break
-            entry = entries.popleft()
-            cost += entry.cost
-            batch.entries.append(entry)
-        if entries:
-            self._waiting.move_to_end(key)
-        else:
-            del self._waiting[key]
+        key = self._waiting.next_key
+        batch = _Batch(key, self._waiting.take(self._most_items(key)))
         self._taken.append(batch)
-        self._count_waiting(-len(batch.entries))
+        self._tell_depth()
         return batch
 
     async def _see_through(
-        self, batch: _Batch[KeyT, ItemT, ResultT], coming: Awaitable[_Turn[ResultT] | None]
+        self, batch: _Batch[KeyT, ItemT, ResultT], coming: Awaitable[Turn[ResultT] | None]
     ) -> None:
         try:
             turn = await coming
@@ -376,25 +341,6 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
                 entry.future.set_result(Outcome(result, queue_s, turn.run_s, item_count))
         await self._finish(batch, None)
 
-    def _take_turn(self, batch: _Batch[KeyT, ItemT, ResultT], prepared: Any) -> _Turn[ResultT] | None:
-        """Run `batch` on the device's thread; None: nobody waits for it any more."""
-        if all(entry.future.done() for entry in batch.entries):
-            self._runner.discard(prepared)
-            return None
-        started_s = self._clock.monotonic_s()
-        results: Sequence[ResultT] = ()
-        failure: Exception | None = None
-        try:
-            if self._is_device_lost:
-                raise DeviceLost("the batch before this one lost the device")
-            results = self._runner.run(prepared)
-            if len(results) != len(batch.entries):
-                failure = RuntimeError(f"{len(results)} results for {len(batch.entries)} items")
-        except Exception as error:
-            failure = error
-            self._is_device_lost = isinstance(error, DeviceLost)
-        return _Turn(started_s, self._clock.monotonic_s() - started_s, results, failure)
-
     def _learn(self, key: KeyT, item_s: float) -> None:
         known_s = self._item_run_s.get(key, item_s)
         self._item_run_s[key] = known_s + _FOLLOWING * (item_s - known_s)
@@ -409,7 +355,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         await self._notify()
 
     @staticmethod
-    def _end(entry: _Entry[KeyT, ItemT, ResultT], failure: BaseException) -> None:
+    def _end(entry: Entry[KeyT, ItemT, ResultT], failure: BaseException) -> None:
         if entry.future.done():
             return
         if isinstance(failure, MatteworksError):
@@ -420,12 +366,10 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         entry.future.set_exception(error)
 
     def _fail_waiting(self, failure: MatteworksError, reason: str) -> None:
-        waiting = [entry for entries in self._waiting.values() for entry in entries]
-        self._waiting.clear()
-        for entry in waiting:
+        for entry in self._waiting.clear():
             self._observer.item_dropped(reason)
             self._end(entry, failure)
-        self._count_waiting(-len(waiting))
+        self._tell_depth()
 
     def _dispatcher_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():

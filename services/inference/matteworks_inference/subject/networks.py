@@ -16,9 +16,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from matteworks_inference.engines.onnx_cpu import PixelArray
 from matteworks_inference.networks.graph import PIXELS, Layout, NetworkInterface, OutputScaling, finish_input
-from matteworks_inference.picture import Picture
+from matteworks_inference.picture import Picture, PixelArray
 
 FloatArray = npt.NDArray[np.float32]
 

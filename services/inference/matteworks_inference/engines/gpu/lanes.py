@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
+from matteworks_inference.engines.contract import NetworkKey, Tensors
 from matteworks_inference.engines.gpu.memory import AnswerMemory, HostMemory
-from matteworks_inference.engines.onnx_cpu import MatteArray, NetworkKey, PixelArray, Slot
+from matteworks_inference.engines.onnx_engine import Slot
 from matteworks_inference.networks.graph import MATTE, PIXELS
 
 # One batch runs, one is with the device's thread, one is being prepared.
@@ -120,23 +121,23 @@ class DeviceSlot:
         self.lane = lane
         self._item_count = 0
 
-    def fill(self, items: Sequence[PixelArray]) -> None:
+    def fill(self, items: Sequence[Tensors]) -> None:
         item_shape = (self.key.height_px, self.key.width_px, 3)
         size_bytes = len(items) * 3 * self.key.height_px * self.key.width_px
         staging = self.lane.staging[:size_bytes]
         pixels = staging.reshape(len(items), *item_shape)
         for index, item in enumerate(items):
-            pixels[index] = item
+            pixels[index] = item[PIXELS]
         self._item_count = len(items)
         # What pads the batch stays what it was: nobody sees its mattes, and items do not see each other.
         self._network.lanes.memory.copy_in(self.lane.pixels.data_ptr(), staging)
 
-    def run(self) -> list[MatteArray]:
+    def run(self) -> list[Tensors]:
         self._network.run(self.lane, self.key, self.room)
         lanes = self._network.lanes
         mattes = lanes.answers.take((self._item_count, self.key.height_px, self.key.width_px))
         lanes.memory.copy_out(mattes, self.lane.mattes.data_ptr())
-        return list(mattes)
+        return [{MATTE: matte} for matte in mattes]
 
     def release(self) -> None:
         self._network.lanes.give_back(self.lane)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from matteworks_inference.engines.onnx_cpu import Device
 from matteworks_inference.networks.registry import ModelEntry
+
+Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
 
 Precision: TypeAlias = Literal["auto", "half", "single"]
 ConvolutionSearch: TypeAlias = Literal["DEFAULT", "HEURISTIC", "EXHAUSTIVE"]

@@ -20,6 +20,7 @@ import onnx
 import onnxruntime
 import structlog
 
+from matteworks_inference.engines.contract import EngineFacts, EngineUnavailable, NetworkKey
 from matteworks_inference.engines.gpu.lanes import LANES, DeviceNetwork, Lanes, device_bytes
 from matteworks_inference.engines.gpu.memory import (
     CudaError,
@@ -28,16 +29,9 @@ from matteworks_inference.engines.gpu.memory import (
     PlainMemory,
     open_cuda_runtime,
 )
-from matteworks_inference.engines.gpu.options import GpuOptions, provider_name, providers_for
-from matteworks_inference.engines.onnx_cpu import (
-    Device,
-    EngineFacts,
-    EngineUnavailable,
-    NetworkKey,
-    OnnxRuntimeEngine,
-    PlacedNetwork,
-    session_options,
-)
+from matteworks_inference.engines.gpu.options import Device, GpuOptions, provider_name, providers_for
+from matteworks_inference.engines.onnx_engine import OnnxRuntimeEngine, PlacedNetwork, session_options
+from matteworks_inference.networks.graph import PIXELS
 from matteworks_inference.networks.graph_store import GraphStore
 from matteworks_inference.networks.half_precision import to_half_precision
 from matteworks_inference.networks.registry import ModelEntry
@@ -55,13 +49,8 @@ log = structlog.get_logger()
 def open_gpu_engine(settings: InferenceSettings, graphs: GraphStore) -> OnnxRuntimeEngine:
     """The engine for a `device` that is not the CPU; whether it comes up shows when a network is loaded."""
     options = GpuOptions(precision=settings.gpu_precision, uses_cuda_graph=settings.cuda_graph)
-    return OnnxRuntimeEngine(
-        settings.device,
-        thread_count=1,
-        max_batch_items=settings.batch_items,
-        graphs=graphs,
-        placement=GpuPlacement(settings.device, graphs, options),
-    )
+    placement = GpuPlacement(settings.device, graphs, options)
+    return OnnxRuntimeEngine(placement, max_batch_items=settings.batch_items)
 
 
 class GpuPlacement:
@@ -142,7 +131,7 @@ class GpuPlacement:
                     key = NetworkKey(entry.name, width_px, height_px)
                     slots = [network.slot(key, room) for _ in range(LANES if captures else 1)]
                     for slot in slots:
-                        slot.fill([blank] * room)
+                        slot.fill([{PIXELS: blank}] * room)
                         for _ in range(_CAPTURE_RUNS if captures else 1):
                             slot.run()
                     for slot in slots:

@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.errors import FailedPrecondition, NotFound
 from matteworks_common.stages import Stages
-from matteworks_inference.engines.onnx_cpu import MatteArray, NetworkKey, PixelArray
-from matteworks_inference.networks.registry import ModelEntry, Registry, Role, nearest_size_px
-from matteworks_inference.picture import Picture
+from matteworks_inference.engines.contract import NetworkKey, Tensors
+from matteworks_inference.networks.graph import MATTE, PIXELS
+from matteworks_inference.networks.registry import ModelEntry, nearest_size_px
+from matteworks_inference.picture import MatteArray, Picture, PixelArray
 from matteworks_inference.queueing.contract import Outcome
 from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.subject.evidence import (
@@ -29,16 +28,10 @@ from matteworks_inference.subject.evidence import (
 )
 from matteworks_inference.subject.networks import FloatArray, SubjectNetworks
 from matteworks_inference.tasks.segmentation import ensemble
+from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
 
-Quality: TypeAlias = Literal["fast", "balanced", "best"]
-Queue: TypeAlias = BatchQueue[NetworkKey, PixelArray, MatteArray]
+Queue: TypeAlias = BatchQueue[NetworkKey, Tensors, Tensors]
 T = TypeVar("T")
-
-_ROLES: Final[dict[str, Role]] = {
-    ensemble.GENERAL: "general",
-    ensemble.SMALL: "small",
-    ensemble.PORTRAIT: "portrait",
-}
 
 # The networks that every subject needs are those that nothing in particular needs.
 _NOTHING_IN_PARTICULAR: Final = "other"
@@ -65,59 +58,6 @@ class Segmented:
     batch_item_count: int
 
 
-class LoadedModels:
-    """The registry, and which of its entries this process can run. The first loaded is the default."""
-
-    def __init__(self, registry: Registry, loaded: Sequence[ModelEntry]) -> None:
-        self.registry = registry
-        self.loaded = tuple(loaded)
-        self._by_name = {entry.name: entry for entry in loaded}
-
-    @property
-    def default(self) -> ModelEntry:
-        """The model that was named first in the settings."""
-        return self.loaded[0]
-
-    def find(self, name: str) -> ModelEntry:
-        """The loaded model of that name.
-
-        Raises NotFound (MODEL_NOT_FOUND), FailedPrecondition (MODEL_NOT_LOADED).
-        """
-        if name in self._by_name:
-            return self._by_name[name]
-        if any(entry.name == name for entry in self.registry.entries):
-            raise FailedPrecondition(
-                reasons.ERROR_REASON_MODEL_NOT_LOADED,
-                f"This server has not loaded {name}. Pull its weights and name it in the settings.",
-                field="model",
-                metadata={"model": name, "loaded": ",".join(self._by_name)},
-            )
-        raise NotFound(
-            reasons.ERROR_REASON_MODEL_NOT_FOUND,
-            "No model has this name; ListModels tells the names.",
-            field="model",
-            metadata={"model": name[:128]},
-        )
-
-    def for_blend(self, subject_type: str | None, quality: Quality) -> dict[str, ModelEntry]:
-        """By role of `blending`, the loaded models that such a picture needs; never empty.
-
-        `subject_type` None: it is not known well enough to leave a network out.
-        """
-        players: dict[str, ModelEntry] = {}
-        for entry in self.loaded:
-            players.setdefault(entry.role, entry)
-        available = {role for role, name in _ROLES.items() if name in players}
-        wanted = ensemble.networks_needed(subject_type, quality, available)
-        chosen = {role: players[_ROLES[role]] for role in wanted}
-        # A server that was given only a portrait network uses that.
-        return chosen or {_role_in_blend(self.default): self.default}
-
-
-def _role_in_blend(entry: ModelEntry) -> str:
-    return next(role for role, name in _ROLES.items() if name == entry.role)
-
-
 @dataclass
 class _Runs:
     """What the device did for one picture: mattes by role, and time."""
@@ -128,7 +68,7 @@ class _Runs:
     infer_s: float = 0.0
     batch_item_count: int = 1
 
-    def add(self, outcomes: Sequence[Outcome[MatteArray]]) -> None:
+    def add(self, outcomes: Sequence[Outcome[Tensors]]) -> None:
         """Count runs that were submitted side by side.
 
         Only the first one's wait was for others; the second waited for the picture's own first run.
@@ -286,18 +226,20 @@ class Segmenter:
             inputs = await self._run(
                 lambda: [_network_input(picture, entry, quality) for entry in entries.values()]
             )
-        tasks: list[asyncio.Task[Outcome[MatteArray]]] = []
+        tasks: list[asyncio.Task[Outcome[Tensors]]] = []
         try:
             async with asyncio.TaskGroup() as group:
                 for key, pixels in inputs:
-                    tasks.append(group.create_task(self._queue.submit(key, pixels, deadline_s=deadline_s)))
+                    tasks.append(
+                        group.create_task(self._queue.submit(key, {PIXELS: pixels}, deadline_s=deadline_s))
+                    )
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
         outcomes = [task.result() for task in tasks]
         runs.add(outcomes)
         for (role, entry), outcome in zip(entries.items(), outcomes, strict=True):
-            runs.mattes[role] = outcome.result
+            runs.mattes[role] = outcome.result[MATTE]
             runs.names.append(entry.name)
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
