@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -37,7 +37,6 @@ from matteworks_inference.tasks.segmentation.ensemble import (
     Quality,
     blend,
     networks_needed,
-    portrait_short_side_px,
     second_look,
     still_needed,
     with_second_look,
@@ -161,6 +160,20 @@ def plain_matte(answer: Floats, picture: Bytes) -> Bytes:
     image = Image.fromarray((scaled * 255).astype(np.uint8))
     height, width = picture.shape[:2]
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+
+# Short side at which the portrait network looks, and looks for `best` where the picture has as much to
+# show: at 768 the error on hair is a fifth lower and the run two to three times as long. Enlarging a
+# smaller picture to it made full-body people 8 % worse instead.
+PORTRAIT_SHORT_SIDE_PX: Final = 512
+PORTRAIT_BEST_SHORT_SIDE_PX: Final = 768
+
+
+def portrait_short_side_px(quality: Quality, source_width_px: int, source_height_px: int) -> int:
+    """The short side of the portrait network's input for a picture of that size."""
+    if quality == "best" and min(source_width_px, source_height_px) >= PORTRAIT_BEST_SHORT_SIDE_PX:
+        return PORTRAIT_BEST_SHORT_SIDE_PX
+    return PORTRAIT_SHORT_SIDE_PX
 
 
 def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, str]:

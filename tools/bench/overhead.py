@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry
 
 from matteworks_common.clock import SystemClock
 from matteworks_common.stages import Stages
+from matteworks_common.vocabulary import SUBJECT_TYPES
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
@@ -39,7 +40,7 @@ from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.threads import DeviceThreads
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.graph_store import GraphStore
-from matteworks_inference.networks.registry import SUBJECT_TYPES, load_registry
+from matteworks_inference.networks.registry import load_registry
 from matteworks_inference.picture import Picture
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.queue import BatchQueue
@@ -76,7 +77,7 @@ class LocalSegmenter:
             stages=Stages(),
         )
         found = segmented.subject.type
-        number = SUBJECT_TYPES.index(found) + 1 if found in SUBJECT_TYPES else 0
+        number = SUBJECT_TYPES.get(found, 0)
         return Segmentation(
             segmented.matte, SubjectType(number), segmented.subject.confidence, segmented.model
         )

@@ -11,24 +11,20 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
-from matteworks.common.v1 import image_pb2
+from matteworks_common.vocabulary import subject_type_name
 from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import ErrorAnswer
 from matteworks_removal.service import Removal
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
-# What each type is called at the two levels of detail.
-SUBJECT_NAMES: Final[Mapping[image_pb2.SubjectType.ValueType, tuple[str, str]]] = {
-    image_pb2.SUBJECT_TYPE_UNSPECIFIED: ("other", "other"),
-    image_pb2.SUBJECT_TYPE_PERSON: ("person", "person"),
-    image_pb2.SUBJECT_TYPE_PRODUCT: ("product", "product"),
-    image_pb2.SUBJECT_TYPE_ANIMAL: ("animal", "animal"),
-    image_pb2.SUBJECT_TYPE_CAR: ("car", "car"),
-    image_pb2.SUBJECT_TYPE_CAR_INTERIOR: ("car", "car_interior"),
-    image_pb2.SUBJECT_TYPE_CAR_PART: ("car", "car_part"),
-    image_pb2.SUBJECT_TYPE_TRANSPORTATION: ("other", "transportation"),
-    image_pb2.SUBJECT_TYPE_GRAPHICS: ("other", "graphics"),
-    image_pb2.SUBJECT_TYPE_OTHER: ("other", "other"),
+# Types whose coarse name is another type's; the rest that is not here is coarsely `other`.
+_COARSE_NAMES: Final = {
+    "person": "person",
+    "product": "product",
+    "animal": "animal",
+    "car": "car",
+    "car_interior": "car",
+    "car_part": "car",
 }
 EXPOSED_HEADERS: Final = (
     "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
@@ -66,6 +62,12 @@ def refusal_rate_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     return values if all(value.isascii() and value.isdecimal() for value in values.values()) else {}
 
 
+def type_name(subject_type: int, type_level: str) -> str:
+    """What a type is called at a level of detail: 1 is coarse; what is not determined is `other`."""
+    name = subject_type_name(subject_type) or "other"
+    return _COARSE_NAMES.get(name, "other") if type_level == "1" else name
+
+
 def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict[str, str]:
     """What is told about a result beside its bytes."""
     rendering = removal.response.rendering
@@ -75,8 +77,7 @@ def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict
         "X-Credits-Charged": format_credits(removal.charged_credits_milli),
     }
     if type_level != "none":
-        names = SUBJECT_NAMES.get(removal.response.subject.type, ("other", "other"))
-        headers["X-Type"] = names[0] if type_level == "1" else names[1]
+        headers["X-Type"] = type_name(removal.response.subject.type, type_level)
     headers |= dialect.result_headers(removal)
     if removal.is_repeat:
         headers["X-Repeated-Request"] = "true"

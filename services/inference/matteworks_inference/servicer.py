@@ -12,10 +12,11 @@ from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
+from matteworks_common.vocabulary import SUBJECT_TYPES, subject_type_name
 from matteworks_imaging.decoding import Decoder
 from matteworks_inference.engines.contract import Engine
 from matteworks_inference.metrics import InferenceMetrics
-from matteworks_inference.networks.registry import SUBJECT_TYPES, ModelEntry
+from matteworks_inference.networks.registry import ModelEntry
 from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels
 from matteworks_inference.queueing.door import PictureAdmission
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
@@ -26,10 +27,6 @@ _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_BALANCED: "balanced",
     image_pb2.QUALITY_BEST: "best",
 }
-_TYPE_NUMBERS: Final = {
-    name: image_pb2.SubjectType.Value(f"SUBJECT_TYPE_{name.upper()}") for name in SUBJECT_TYPES
-}
-_TYPE_NAMES: Final = {number: name for name, number in _TYPE_NUMBERS.items()}
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -90,7 +87,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 alpha=segmented.matte.tobytes(), size=image_pb2.Size(width_px=width_px, height_px=height_px)
             ),
             subject=image_pb2.Subject(
-                type=_TYPE_NUMBERS.get(segmented.subject.type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
+                type=SUBJECT_TYPES.get(segmented.subject.type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
                 confidence=segmented.subject.confidence,
             ),
             model=segmented.model,
@@ -138,10 +135,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     def _subject_type(request: inference_pb2.SegmentRequest) -> str:
         if request.subject_type == image_pb2.SUBJECT_TYPE_UNSPECIFIED:
             return ""
-        try:
-            return _TYPE_NAMES[request.subject_type]
-        except KeyError:
-            raise InvalidField("subject_type", "Use a value of the enum SubjectType.") from None
+        name = subject_type_name(request.subject_type)
+        if not name:
+            raise InvalidField("subject_type", "Use a value of the enum SubjectType.")
+        return name
 
     def _count(self, model: str, subject_type: str, stages: Stages) -> None:
         self._metrics.segmented.labels(model, subject_type or "undetermined").inc()
@@ -157,7 +154,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             summary=entry.summary,
             license=entry.license,
             input_size=image_pb2.Size(width_px=fixed[0], height_px=fixed[1]),
-            subject_types=[_TYPE_NUMBERS[name] for name in entry.subject_types],
+            subject_types=[SUBJECT_TYPES[name] for name in entry.subject_types],
             weights_sha256=entry.sha256,
             weights_size_bytes=entry.size_bytes,
             is_loaded=is_loaded,

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import image_pb2
+from matteworks_common.vocabulary import SUBJECT_TYPES
 from matteworks_edge.operations.account import account_document
 from matteworks_edge.responses import (
-    SUBJECT_NAMES,
     format_credits,
     rate_limit_headers,
     server_timing,
+    type_name,
 )
 
 
@@ -45,9 +46,9 @@ def test_rate_headers_are_whole_numbers() -> None:
 
 
 def test_every_subject_type_has_a_name_at_both_levels() -> None:
-    assert sorted(SUBJECT_NAMES) == sorted(image_pb2.SubjectType.values())
-    coarse = {names[0] for names in SUBJECT_NAMES.values()}
-    assert coarse == {"person", "product", "animal", "car", "other"}
+    numbers = image_pb2.SubjectType.values()
+    assert {type_name(number, "1") for number in numbers} == {"person", "product", "animal", "car", "other"}
+    assert {type_name(number, "2") for number in numbers} == set(SUBJECT_TYPES)
 
 
 def test_the_total_is_the_sum_of_the_balances() -> None:

@@ -18,7 +18,6 @@ from matteworks_inference.tasks.segmentation.ensemble import (
     Quality,
     blend,
     networks_needed,
-    portrait_short_side_px,
     second_look,
     still_needed,
     with_second_look,
@@ -232,13 +231,6 @@ def test_what_every_network_is_sure_of_comes_back_whatever_ran(
 def test_the_portrait_network_runs_for_people_and_for_the_unsure() -> None:
     asked = {subject: PORTRAIT in networks_needed(subject, "balanced") for subject in ("person", None, "car")}
     assert asked == {"person": True, None: True, "car": False}
-
-
-@pytest.mark.parametrize(("size", "wanted"), [((2000, 1500), 768), ((550, 820), 512)])
-def test_best_looks_closer_only_where_the_picture_has_more_to_show(
-    size: tuple[int, int], wanted: int
-) -> None:
-    assert portrait_short_side_px("best", *size) == wanted
 
 
 def test_a_small_subject_gets_a_second_look_with_a_margin() -> None:

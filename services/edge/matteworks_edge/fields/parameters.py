@@ -13,6 +13,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField, Reason
+from matteworks_common.vocabulary import SUBJECT_TYPES
 from matteworks_edge.fields.colors import parse_color
 
 _LENGTH = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?(px|%)?")
@@ -32,18 +33,11 @@ FORMATS: Final = {
 }
 CHANNELS: Final = {"rgba": compositor_pb2.CHANNELS_RGBA, "alpha": compositor_pb2.CHANNELS_ALPHA}
 # The parameter says graphic, the detected class is called graphics; both are accepted.
-SUBJECT_TYPES: Final = {
+# As callers write them: the type's own name, and `graphic` for `graphics`.
+SUBJECT_WORDS: Final = {
     "auto": image_pb2.SUBJECT_TYPE_UNSPECIFIED,
-    "person": image_pb2.SUBJECT_TYPE_PERSON,
-    "product": image_pb2.SUBJECT_TYPE_PRODUCT,
-    "car": image_pb2.SUBJECT_TYPE_CAR,
-    "animal": image_pb2.SUBJECT_TYPE_ANIMAL,
+    **SUBJECT_TYPES,
     "graphic": image_pb2.SUBJECT_TYPE_GRAPHICS,
-    "graphics": image_pb2.SUBJECT_TYPE_GRAPHICS,
-    "transportation": image_pb2.SUBJECT_TYPE_TRANSPORTATION,
-    "other": image_pb2.SUBJECT_TYPE_OTHER,
-    "car_interior": image_pb2.SUBJECT_TYPE_CAR_INTERIOR,
-    "car_part": image_pb2.SUBJECT_TYPE_CAR_PART,
 }
 TYPE_LEVELS: Final = ("none", "1", "2", "latest")
 _BOOLEANS: Final = {
@@ -79,7 +73,7 @@ def parse_channels(text: str) -> compositor_pb2.Channels.ValueType:
 
 def parse_subject_type(text: str) -> image_pb2.SubjectType.ValueType:
     """What the caller says the picture shows; an unknown word counts as auto, as clients expect."""
-    return SUBJECT_TYPES.get(text.strip().lower(), image_pb2.SUBJECT_TYPE_UNSPECIFIED)
+    return SUBJECT_WORDS.get(text.strip().lower(), image_pb2.SUBJECT_TYPE_UNSPECIFIED)
 
 
 def parse_type_level(text: str) -> str:

@@ -10,6 +10,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField
+from matteworks_edge.fields.parameters import SUBJECT_WORDS
 
 SHADOW_TYPES: Final = {
     "none": compositor_pb2.SHADOW_TYPE_NONE,
@@ -18,15 +19,10 @@ SHADOW_TYPES: Final = {
     "3d": compositor_pb2.SHADOW_TYPE_THREE_D,
     "car": compositor_pb2.SHADOW_TYPE_CAR,
 }
+# The types that have a shadow of their own; parts of a car go with the car.
 SHADOW_SUBJECTS: Final = {
-    "car": image_pb2.SUBJECT_TYPE_CAR,
-    "product": image_pb2.SUBJECT_TYPE_PRODUCT,
-    "person": image_pb2.SUBJECT_TYPE_PERSON,
-    "animal": image_pb2.SUBJECT_TYPE_ANIMAL,
-    "transportation": image_pb2.SUBJECT_TYPE_TRANSPORTATION,
-    "graphic": image_pb2.SUBJECT_TYPE_GRAPHICS,
-    "graphics": image_pb2.SUBJECT_TYPE_GRAPHICS,
-    "other": image_pb2.SUBJECT_TYPE_OTHER,
+    name: SUBJECT_WORDS[name]
+    for name in ("car", "product", "person", "animal", "transportation", "graphic", "graphics", "other")
 }
 # Key of a value for every subject, in the maps below.
 ALL: Final = image_pb2.SUBJECT_TYPE_UNSPECIFIED

@@ -8,7 +8,7 @@ from typing import Any, Final
 from matteworks_common.errors import Reason
 from matteworks_edge.dialects.base import Dialect, Schema
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
-from matteworks_edge.fields.parameters import CHANNELS, FORMATS, SUBJECT_TYPES, TYPE_LEVELS
+from matteworks_edge.fields.parameters import CHANNELS, FORMATS, SUBJECT_WORDS, TYPE_LEVELS
 from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
 from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object, headers, request_body
 
@@ -58,7 +58,7 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
         "type": {
             **TEXT,
             "default": "auto",
-            "examples": list(SUBJECT_TYPES),
+            "examples": list(SUBJECT_WORDS),
             "description": "What the picture shows. Unknown words count as auto.",
         },
         "type_level": {

@@ -97,27 +97,31 @@ class ChoiceMemory:
     def recall(self, entry: ModelEntry) -> Choice | None:
         """What was measured for `entry`; None when nothing was, or the note cannot be read."""
         try:
-            note = json.loads(self._path.read_text())[self._key(entry)]
+            note = self._notes()[self._key(entry)]
             return Choice(float(note["onnxruntime_s"]), float(note["openvino_s"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def remember(self, entry: ModelEntry, choice: Choice) -> None:
         """Note `choice`. Two processes that measure at once may lose one note; it is measured again."""
-        try:
-            notes = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            notes = {}
+        notes = self._notes()
         notes[self._key(entry)] = {
             "model": entry.name, "onnxruntime_s": choice.onnxruntime_s, "openvino_s": choice.openvino_s,
         }  # fmt: skip
-        fresh = self._path.with_suffix(".part")
+        path = self._graphs.folder / _FILE
+        fresh = path.with_suffix(".part")
         fresh.write_text(json.dumps(notes, indent=1))
-        fresh.replace(self._path)
+        fresh.replace(path)
 
-    @property
-    def _path(self) -> Path:
-        return self._graphs.folder / _FILE
+    def _notes(self) -> dict[str, Any]:
+        """The notes of this machine, and of whoever prepared the weights where they cannot be written."""
+        notes: dict[str, Any] = {}
+        for folder in self._graphs.folders:
+            try:
+                notes = {**json.loads((folder / _FILE).read_text()), **notes}
+            except (OSError, ValueError, TypeError):
+                continue
+        return notes
 
     def _key(self, entry: ModelEntry) -> str:
         network = (entry.name, entry.sha256, entry.network, entry.input_sizes_px, entry.ranges_file)

@@ -159,7 +159,7 @@ class OpenVinoEngine:
                 "INFERENCE_NUM_THREADS": self._thread_count,
                 # Pinned threads would sit on the cores that decoding wants.
                 "ENABLE_CPU_PINNING": False,
-                "CACHE_DIR": str(graph.parent / "openvino"),
+                "CACHE_DIR": str(self._graphs.cache_beside(graph, "openvino")),
             },
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,29 @@ class GraphStore:
     def beside_weights(cls, directory: Path) -> GraphStore:
         """The store of a model directory; one that cannot be written is replaced by a temporary folder."""
         return cls(directory, Path(tempfile.gettempdir()) / "matteworks-graphs")
+
+    def cache_beside(self, graph: Path, name: str) -> Path:
+        """A folder called `name` for what a runtime keeps of `graph`: beside it, or in the fallback where
+        that cannot be written. What was prepared beside it is then copied, because runtimes rewrite their
+        caches while they read them, and end the process where they cannot.
+        """
+        beside = graph.parent / name
+        if _is_writable(beside if beside.exists() else graph.parent):
+            return beside
+        copied = self._fallback / name
+        copied.mkdir(parents=True, exist_ok=True)
+        for file in beside.glob("*") if beside.is_dir() else ():
+            target = copied / file.name
+            if not target.exists():
+                unfinished = copied / f"{file.name}.{os.getpid()}.part"
+                shutil.copyfile(file, unfinished)
+                unfinished.replace(target)
+        return copied
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where something may lie that was kept, the first one first."""
+        return self._folder, self._fallback
 
     @property
     def folder(self) -> Path:
@@ -104,12 +128,12 @@ class GraphStore:
         return f"{entry.name}-{device}-{fixed_items or 'n'}-{digest}.onnx"
 
     def _writable_folder(self) -> Path:
-        for folder in (self._folder, self._fallback):
+        for folder in self.folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError:
                 continue
-            if os.access(folder, os.W_OK):
+            if _is_writable(folder):
                 return folder
         raise OSError(f"Neither {self._folder} nor {self._fallback} can be written.")
 
@@ -121,6 +145,15 @@ class GraphStore:
         for other in stored.parent.glob(f"{prefix}-*.onnx"):
             if other != stored:
                 other.unlink(missing_ok=True)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tried, not asked: a read-only mount says yes to whoever asks as root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _only_size_px(entry: ModelEntry) -> tuple[int, int] | None:

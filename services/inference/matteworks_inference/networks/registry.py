@@ -19,20 +19,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 
+from matteworks_common.vocabulary import SUBJECT_TYPES
 from matteworks_inference.networks.graph import Layout, NetworkInterface, OutputScaling
 
-# Names of subject types as the registry writes them, in the order of the proto's enum.
-SUBJECT_TYPES: Final = (
-    "person",
-    "product",
-    "animal",
-    "car",
-    "car_interior",
-    "car_part",
-    "transportation",
-    "graphics",
-    "other",
-)
 # What a network is good for when several are blended: anything, anything but coarsely and fast, people.
 Role: TypeAlias = Literal["general", "small", "portrait"]
 _ROLES: Final[dict[str, Role]] = {"general": "general", "small": "small", "portrait": "portrait"}

@@ -30,7 +30,6 @@ __all__ = [
     "Look",
     "blend",
     "networks_needed",
-    "portrait_short_side_px",
     "second_look",
     "still_needed",
     "with_second_look",
@@ -68,11 +67,6 @@ STEP_HALF_WIDTH: Final = 0.4
 STRONG_PERCENTILE: Final = 90.0
 NOISE_LEVEL: Final = 25
 
-# Short side at which the portrait network looks, and looks for `best` where the picture has as much to
-# show: at 768 the error on hair is a fifth lower and the run two to three times as long. Enlarging a
-# smaller picture to it made full-body people 8 % worse instead.
-PORTRAIT_SHORT_SIDE_PX: Final = 512
-PORTRAIT_BEST_SHORT_SIDE_PX: Final = 768
 # The portrait network's share for people when all three ran, and when only it and the general one did.
 PORTRAIT_SHARES: Final = {PORTRAIT: 0.65, GENERAL: 0.25, SMALL: 0.10}
 PORTRAIT_SHARES_OF_TWO: Final = {PORTRAIT: 0.7, GENERAL: 0.3}
@@ -154,13 +148,6 @@ def still_needed(
     height, width = mattes[GENERAL].shape
     general, portrait = (_fit(mattes[role], width, height) > 127 for role in (GENERAL, PORTRAIT))
     return () if _overlap(general, portrait) >= SETTLED_OVERLAP else missing
-
-
-def portrait_short_side_px(quality: Quality, source_width_px: int, source_height_px: int) -> int:
-    """The short side of the portrait network's input for a picture of that size."""
-    if quality == "best" and min(source_width_px, source_height_px) >= PORTRAIT_BEST_SHORT_SIDE_PX:
-        return PORTRAIT_BEST_SHORT_SIDE_PX
-    return PORTRAIT_SHORT_SIDE_PX
 
 
 def blend(
