@@ -10,6 +10,7 @@
 #   make profile  where the time of one request goes, stage by stage, and what services and wires add; PHOTO as above
 #   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
+#   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make clean    everything that was made, except weights and accounts
 
@@ -29,7 +30,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows fuzz clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -107,6 +108,9 @@ eval: $(DEVELOPMENT)
 shadows: $(DEVELOPMENT)
 	@mkdir -p out
 	@$(BIN)/python -m tools.shadow_sheet --out out/shadows.png $(ARGS)
+
+screenshots: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.page_screenshots --models-dir $(MODELS)
 
 fuzz: $(DEVELOPMENT)
 	@$(BIN)/python -m tools.fuzz_api --base-url $(BASE_URL) --key $(KEY) --seconds $(SECONDS)
