@@ -78,7 +78,8 @@ lint: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_error_docs.py --check
 	$(BIN)/python tools/gen_compatibility_docs.py --check
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
-	$(BIN)/hadolint services/*/Dockerfile
+	$(BIN)/matteworks compose-config --check compose/compose.yaml
+	$(BIN)/hadolint deploy/Dockerfile
 
 gen: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_protos.py
@@ -86,6 +87,7 @@ gen: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_error_docs.py
 	$(BIN)/python tools/gen_compatibility_docs.py
 	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
+	$(BIN)/matteworks compose-config > compose/compose.yaml
 
 bench: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.side_by_side --photo $(PHOTO) $(ARGS)

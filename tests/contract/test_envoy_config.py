@@ -16,12 +16,11 @@ from matteworks.inference.v1 import inference_pb2
 from matteworks_common.settings import ServiceSettings
 from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
 from matteworks_deploy.local.parts import envoy_binary
+from matteworks_deploy.topology import SERVICES
 from tests.support.envoy_builder import (
     FILE_TOO_LARGE,
     LOCAL_REPLIES,
-    RETRY_UNSEEN,
     envoy_json,
-    service_routes,
     validation_problem,
 )
 
@@ -29,20 +28,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCAL = EnvoySettings(
     public=Endpoint("127.0.0.1", 8080),
     internal=Endpoint("127.0.0.1", 8081),
-    edge=(Endpoint("127.0.0.1", 1001),),
-    auth=(Endpoint("127.0.0.1", 1002),),
-    inference=(Endpoint("127.0.0.1", 1003), Endpoint("127.0.0.1", 1004)),
-    compositor=(Endpoint("127.0.0.1", 1005),),
-    console=(Endpoint("127.0.0.1", 1006),),
+    hosts={
+        **{row.name: (Endpoint("127.0.0.1", 1000 + index),) for index, row in enumerate(SERVICES)},
+        "inference": (Endpoint("127.0.0.1", 2003), Endpoint("127.0.0.1", 2004)),
+    },
 )
 NAMED = EnvoySettings(
     public=Endpoint("::", 8080),
     internal=Endpoint("::", 8081),
-    edge=(Endpoint("edge", 8000),),
-    auth=(Endpoint("auth", 50051),),
-    inference=(Endpoint("inference", 50052),),
-    compositor=(Endpoint("compositor", 50053),),
-    console=(Endpoint("console", 8070),),
+    hosts={row.name: (Endpoint(row.name, row.port),) for row in SERVICES},
     admin=Endpoint("127.0.0.1", 9901),
 )
 
@@ -93,17 +87,18 @@ def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
     }
     # Spoken by other inference servers, which may stand in for ours.
     open_inference = {"inference.GRPCInferenceService"}
+    routes = manager("internal")["routeConfig"]["virtualHosts"][0]["routes"]
 
-    assert {route.service for route in service_routes(LOCAL)} == proto_services | open_inference
+    assert {route["name"] for route in routes} == proto_services | open_inference
 
 
 def test_calls_that_make_something_new_are_repeated_only_when_nobody_saw_them() -> None:
-    administration = next(
-        route for route in service_routes(LOCAL) if route.service == "matteworks.auth.v1.KeyAdminService"
-    )
+    routes = manager("internal")["routeConfig"]["virtualHosts"][0]["routes"]
+    retries = {route["name"]: route["route"]["retryPolicy"]["retryOn"].split(",") for route in routes}
 
-    assert administration.retry_on == RETRY_UNSEEN
-    assert "unavailable" not in administration.retry_on
+    assert "unavailable" in retries["matteworks.auth.v1.AuthService"]
+    assert "unavailable" not in retries["matteworks.auth.v1.KeyAdminService"]
+    assert "reset" not in retries["matteworks.auth.v1.KeyAdminService"]
 
 
 @pytest.mark.parametrize("name", ["auth", "inference", "compositor"])
@@ -153,7 +148,7 @@ def test_every_route_has_a_deadline_of_its_own() -> None:
     ]
 
     # The edge, two of the console, and one for each service of the internal listener.
-    assert len(routes) == 3 + len(service_routes(LOCAL))
+    assert len(routes) == 3 + sum(len(row.rpcs) for row in SERVICES)
     assert all(float(route["timeout"].rstrip("s")) >= 120 for route in routes)
 
 

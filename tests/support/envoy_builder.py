@@ -8,14 +8,11 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from matteworks_deploy.envoy.bootstrap import envoy_json, validation_problem
-    from matteworks_deploy.envoy.internal_listener import RETRY_UNSEEN, service_routes
     from matteworks_deploy.envoy.local_replies import FILE_TOO_LARGE, LOCAL_REPLIES
 
 __all__ = [
     "FILE_TOO_LARGE",
     "LOCAL_REPLIES",
-    "RETRY_UNSEEN",
     "envoy_json",
-    "service_routes",
     "validation_problem",
 ]

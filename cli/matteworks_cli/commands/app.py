@@ -19,6 +19,7 @@ from matteworks_cli.commands.accounts import (
     show_usage,
 )
 from matteworks_cli.commands.bulk import bulk
+from matteworks_cli.commands.compose_config import compose_config
 from matteworks_cli.commands.demo import demo
 from matteworks_cli.commands.envoy_config import envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
@@ -57,6 +58,7 @@ app.command("up")(_told_in_one_sentence(up))
 app.command("remove")(_told_in_one_sentence(remove))
 app.command("bulk")(_told_in_one_sentence(bulk))
 app.command("demo")(_told_in_one_sentence(demo))
+app.command("compose-config")(_told_in_one_sentence(compose_config))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
 _keys.command("create")(_told_in_one_sentence(create_key))
 _keys.command("list")(_told_in_one_sentence(list_keys))

@@ -45,7 +45,7 @@ def demo(
         state_directory=state_directory / "demo",
         models_directory=models_directory,
         models=tuple(models or ()),
-        inference_workers=inference_workers,
+        workers={"inference": inference_workers},
     )
     directory.mkdir(parents=True, exist_ok=True)
     photo = directory / "demo-input.jpg"

@@ -11,6 +11,7 @@ import typer
 from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.parts import envoy_binary, require_extras
+from matteworks_deploy.topology import SERVICES
 
 # Where the services of compose/ listen, by their names in its network.
 _PUBLIC, _INTERNAL, _ADMIN = "0.0.0.0:8080", "0.0.0.0:8081", "127.0.0.1:9901"
@@ -30,6 +31,10 @@ def envoy_config(
     compositor: Annotated[list[str], typer.Option(help="Host and port of the compositor.")] = [  # noqa: B006
         "compositor:50053"
     ],
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="NAME=HOST:PORT[,HOST:PORT] of any service; NAME= leaves it out."),
+    ] = None,
     validate: Annotated[bool, typer.Option("--validate", help="Let Envoy check it; print nothing.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Print nothing; fail when this file differs.", metavar="FILE")
@@ -39,15 +44,20 @@ def envoy_config(
     require_extras("local")
     from matteworks_deploy.envoy.bootstrap import envoy_json, validation_problem
 
+    named = {"edge": edge, "auth": auth, "inference": inference, "compositor": compositor}
+    # The rest is where compose has it; a deployment without one of them says so by an empty --host NAME=.
+    given = {row.name: named.get(row.name, [f"{row.name}:{row.port}"]) for row in SERVICES}
+    for text in hosts or []:
+        name, _, address = text.partition("=")
+        if name not in given:
+            raise CommandFailed(f"--host {text!r}: there is no service {name!r}.", EXIT_USAGE)
+        given[name] = [one for one in address.split(",") if one]
     config = envoy_json(
         EnvoySettings(
             public=_endpoint(public),
             internal=_endpoint(internal),
             admin=_endpoint(admin),
-            edge=tuple(map(_endpoint, edge)),
-            auth=tuple(map(_endpoint, auth)),
-            inference=tuple(map(_endpoint, inference)),
-            compositor=tuple(map(_endpoint, compositor)),
+            hosts={name: tuple(map(_endpoint, hosts)) for name, hosts in given.items()},
         )
     )
     if validate:

@@ -96,8 +96,7 @@ def up(
         models_directory=models_directory,
         models=tuple(models or ()),
         quality=quality.value if quality else "",
-        inference_workers=inference_workers,
-        compositor_workers=compositor_workers,
+        workers={"inference": inference_workers, "compositor": compositor_workers},
         log_level=log_level.value,
     )
     asyncio.run(_run(options, LogStream(sys.stdout)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
     CircuitBreakers,
@@ -41,11 +40,9 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any
 
-from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
+from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
 from matteworks_deploy.envoy.wire import internal_http2, seconds, socket_address
-
-EDGE, AUTH, INFERENCE, COMPOSITOR = "edge", "auth", "inference", "compositor"
-CONSOLE = "console"
+from matteworks_deploy.topology import SERVICES, Protocol, Service
 
 # Candidates of which the least busy gets a request; of two workers both are among four with 7 in 8.
 LEAST_REQUEST_CANDIDATES = 4
@@ -56,27 +53,22 @@ _HTTP_IDLE_S = 60.0
 
 
 def clusters(settings: EnvoySettings) -> list[Cluster]:
-    """Every cluster, the edge first."""
-    workers = (
-        (INFERENCE, settings.inference, settings.max_requests_per_inference_worker),
-        (COMPOSITOR, settings.compositor, settings.max_requests_per_compositor_worker),
-    )
+    """A cluster for every deployed service, in the order of the topology."""
+    deployed = [row for row in SERVICES if settings.hosts.get(row.name)]
     return [
-        _http(settings, EDGE, settings.edge),
-        *([_http(settings, CONSOLE, settings.console)] if settings.console else []),
-        _grpc(settings, AUTH, settings.auth, settings.max_auth_requests),
-        *(_grpc(settings, name, hosts, each * len(hosts)) for name, hosts, each in workers),
+        _http(settings, row) if row.protocol is Protocol.HTTP else _grpc(settings, row)
+        for row in deployed
+        if row.protocol is not Protocol.NONE
     ]
 
 
-def _http(settings: EnvoySettings, name: str, hosts: Sequence[Endpoint]) -> Cluster:
+def _http(settings: EnvoySettings, row: Service) -> Cluster:
     health = _health_check(settings)
-    health.http_health_check = HealthCheckHttpHealthCheck(path="/readyz", host=name)
+    health.http_health_check = HealthCheckHttpHealthCheck(path="/readyz", host=row.name)
     return _cluster(
         settings,
-        name,
-        hosts,
-        settings.max_edge_requests,
+        row.name,
+        row.max_requests,
         health,
         UpstreamHttpOptions(
             common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(_HTTP_IDLE_S)),
@@ -89,13 +81,13 @@ def _http(settings: EnvoySettings, name: str, hosts: Sequence[Endpoint]) -> Clus
     )
 
 
-def _grpc(settings: EnvoySettings, name: str, hosts: Sequence[Endpoint], max_requests: int) -> Cluster:
+def _grpc(settings: EnvoySettings, row: Service) -> Cluster:
+    max_requests = row.max_requests * (len(settings.hosts[row.name]) if row.workers_by_cores else 1)
     health = _health_check(settings)
-    health.grpc_health_check = HealthCheckGrpcHealthCheck(authority=name)
+    health.grpc_health_check = HealthCheckGrpcHealthCheck(authority=row.name)
     cluster = _cluster(
         settings,
-        name,
-        hosts,
+        row.name,
         max_requests,
         health,
         UpstreamHttpOptions(
@@ -128,12 +120,12 @@ def _grpc(settings: EnvoySettings, name: str, hosts: Sequence[Endpoint], max_req
 def _cluster(
     settings: EnvoySettings,
     name: str,
-    hosts: Sequence[Endpoint],
     max_requests: int,
     health: HealthCheck,
     protocol: UpstreamHttpOptions,
     buffer_bytes: int,
 ) -> Cluster:
+    hosts = settings.hosts[name]
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.STATIC

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoy_data_plane.envoy.config.core.v3 import HttpProtocolOptions
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.config.route.v3 import (
@@ -27,42 +25,18 @@ from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import Previ
 from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.access_log import internal_access_log
-from matteworks_deploy.envoy.clusters import AUTH, COMPOSITOR, INFERENCE
 from matteworks_deploy.envoy.settings import EnvoySettings
 from matteworks_deploy.envoy.wire import internal_http2, seconds, socket_address
+from matteworks_deploy.topology import SERVICES, Retry, Rpc, Service
 
-# A call that is safe to repeat: UNAVAILABLE, or a connection that was lost before or during the call.
-RETRY_ALWAYS = "unavailable,connect-failure,refused-stream,reset-before-request,reset"
-# A call that makes something new each time: only when it surely never reached the service.
-RETRY_UNSEEN = "connect-failure,refused-stream,reset-before-request"
+# By what Envoy recognises a lost call: UNAVAILABLE, or a connection that was lost before or during it.
+_CONDITIONS = {
+    Retry.ALWAYS: "unavailable,connect-failure,refused-stream,reset-before-request,reset",
+    Retry.UNSEEN: "connect-failure,refused-stream,reset-before-request",
+}
 # The balancer draws again until it finds a host that was not tried. A dead host looks idle, so with two
 # hosts and four candidates a draw finds the other one once in 16: this many draws fail once in 4000.
 _HOST_SELECTION_ATTEMPTS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceRoute:
-    """Where the calls of one gRPC service go. `retry_count` is the number of further attempts."""
-
-    service: str
-    cluster: str
-    retry_on: str
-    retry_count: int
-    try_timeout_s: float | None = None
-
-
-def service_routes(settings: EnvoySettings) -> tuple[ServiceRoute, ...]:
-    """Every gRPC service that the internal listener knows."""
-    inference_try_s = settings.inference_try_timeout_s
-    return (
-        ServiceRoute("matteworks.auth.v1.KeyAdminService", AUTH, RETRY_UNSEEN, 1),
-        ServiceRoute("matteworks.auth.v1.AuthService", AUTH, RETRY_ALWAYS, 2, try_timeout_s=5.0),
-        ServiceRoute("matteworks.auth.v1.IdempotencyService", AUTH, RETRY_ALWAYS, 2, try_timeout_s=5.0),
-        ServiceRoute("matteworks.inference.v1.InferenceService", INFERENCE, RETRY_ALWAYS, 2, inference_try_s),
-        ServiceRoute("inference.GRPCInferenceService", INFERENCE, RETRY_ALWAYS, 2, inference_try_s),
-        # One repeat only: each of its attempts may itself repeat the inference call.
-        ServiceRoute("matteworks.compositor.v1.CompositorService", COMPOSITOR, RETRY_ALWAYS, 1),
-    )
 
 
 def internal_listener(settings: EnvoySettings) -> Listener:
@@ -84,7 +58,12 @@ def internal_listener(settings: EnvoySettings) -> Listener:
                     name="services",
                     domains=["*"],
                     request_body_buffer_limit=settings.message_buffer_bytes,
-                    routes=[_route(settings, route) for route in service_routes(settings)],
+                    routes=[
+                        _route(settings, row, rpc)
+                        for row in SERVICES
+                        if settings.hosts.get(row.name)
+                        for rpc in row.rpcs
+                    ],
                 )
             ],
         ),
@@ -111,20 +90,20 @@ def internal_listener(settings: EnvoySettings) -> Listener:
     )
 
 
-def _route(settings: EnvoySettings, route: ServiceRoute) -> Route:
+def _route(settings: EnvoySettings, row: Service, rpc: Rpc) -> Route:
     longest = seconds(settings.max_grpc_timeout_s)
     return Route(
-        name=route.service,
-        match=RouteMatch(prefix=f"/{route.service}/"),
+        name=rpc.name,
+        match=RouteMatch(prefix=f"/{rpc.name}/"),
         route=RouteAction(
-            cluster=route.cluster,
+            cluster=row.name,
             timeout=longest,
             # The caller's own deadline, when it is shorter.
             max_stream_duration=RouteActionMaxStreamDuration(grpc_timeout_header_max=longest),
             retry_policy=RetryPolicy(
-                retry_on=route.retry_on,
-                num_retries=route.retry_count,
-                per_try_timeout=seconds(route.try_timeout_s) if route.try_timeout_s else None,
+                retry_on=_CONDITIONS[rpc.retry],
+                num_retries=rpc.retry_count,
+                per_try_timeout=seconds(rpc.try_timeout_s) if rpc.try_timeout_s else None,
                 retry_back_off=RetryPolicyRetryBackOff(
                     base_interval=seconds(0.05), max_interval=seconds(0.5)
                 ),

@@ -37,7 +37,6 @@ from envoy_data_plane.envoy.type.v3 import Int64Range
 from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.access_log import public_access_log
-from matteworks_deploy.envoy.clusters import CONSOLE, EDGE
 from matteworks_deploy.envoy.local_replies import local_reply_config
 from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
 from matteworks_deploy.envoy.wire import seconds, socket_address
@@ -131,10 +130,10 @@ def _too_large(settings: EnvoySettings) -> Route:
 
 
 def _to_console(settings: EnvoySettings) -> list[Route]:
-    if not settings.console:
+    if not settings.hosts.get("console"):
         return []
     action = RouteAction(
-        cluster=CONSOLE,
+        cluster="console",
         timeout=seconds(settings.public_timeout_s),
         retry_policy=RetryPolicy(
             retry_on="connect-failure,refused-stream,reset-before-request", num_retries=2
@@ -154,7 +153,7 @@ def _to_edge(settings: EnvoySettings) -> Route:
         name="edge",
         match=RouteMatch(prefix="/"),
         route=RouteAction(
-            cluster=EDGE,
+            cluster="edge",
             timeout=seconds(settings.public_timeout_s),
             # Only what the edge has not seen: a body that it began to read may have been charged.
             retry_policy=RetryPolicy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 MEBIBYTE = 1024 * 1024
@@ -28,12 +29,9 @@ class EnvoySettings:
 
     public: Endpoint
     internal: Endpoint
-    edge: tuple[Endpoint, ...]
-    auth: tuple[Endpoint, ...]
-    inference: tuple[Endpoint, ...]
-    compositor: tuple[Endpoint, ...]
-    # Pages for people; without it their paths are the edge's.
-    console: tuple[Endpoint, ...] = ()
+    # Where the processes of each service listen, by the service's name in the topology. A service that is
+    # not there is not deployed: its paths are the edge's, its calls nobody's.
+    hosts: Mapping[str, tuple[Endpoint, ...]]
     # Admin page: a Unix socket, relative to Envoy's working directory, or an address of this machine.
     admin: str | Endpoint = "envoy-admin.sock"
 
@@ -52,17 +50,12 @@ class EnvoySettings:
     # Calls between services.
     public_timeout_s: float = 150.0
     max_grpc_timeout_s: float = 120.0
-    inference_try_timeout_s: float = 45.0
     # An attempt that is lost is sent again only if Envoy still has all of it: this must hold the largest
     # message (22 MB of picture and as much of background), or retries silently do not happen.
     message_buffer_bytes: int = 96 * MEBIBYTE
     retry_budget_percent: float = 20.0
     # A worker that dies takes a handful of requests with it, all of which should have a second chance.
     min_retry_concurrency: int = 8
-    max_requests_per_inference_worker: int = 64
-    max_requests_per_compositor_worker: int = 64
-    max_auth_requests: int = 1024
-    max_edge_requests: int = 1024
 
     # Health.
     health_interval_s: float = 2.0

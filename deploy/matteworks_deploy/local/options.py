@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_PORT = 8080
@@ -14,7 +15,7 @@ DEFAULT_MODELS_DIRECTORY = Path("models")
 class StackOptions:
     """Port 0 takes a free one; `internal_port` is that of the listener between the services. `models` are
     names of the registry, the default first; empty: all whose weights are there. `quality` empty: the
-    service's own default.
+    service's own default. `workers` is how many processes a service has, by its name; one if it is not there.
     """
 
     port: int = DEFAULT_PORT
@@ -24,6 +25,5 @@ class StackOptions:
     models_directory: Path = DEFAULT_MODELS_DIRECTORY
     models: tuple[str, ...] = ()
     quality: str = ""
-    inference_workers: int = 1
-    compositor_workers: int = 1
+    workers: Mapping[str, int] = field(default_factory=dict)
     log_level: str = "INFO"

@@ -13,6 +13,7 @@ from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.ports import LOOPBACK, free_ports
 from matteworks_deploy.local.process import ProcessSpec
 from matteworks_deploy.local.state import StateDirectory
+from matteworks_deploy.topology import ALLOCATOR, SERVICES, Secret, Service
 
 ENVOY_ADMIN_SOCKET = "envoy-admin.sock"
 
@@ -20,44 +21,32 @@ _HEALTH_INTERVAL_S = 0.5
 # Longer than Envoy takes to notice: two failed health checks.
 _DRAIN_DELAY_S = 1.2
 _GRACE_S = 10.0
-# glibc keeps one heap for every thread and returns little of it, so pictures would stay there for good; but
-# fetching each buffer from the system anew is a third of the compositor's time. So: two heaps, buffers up to
-# 32 MiB from them, and 64 MiB of free memory kept at their top.
-_ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "67108864",
-}
+_SECRET_FILES = {Secret.KEY_PEPPER: "key-pepper", Secret.ADMIN_TOKEN: "admin-token"}
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything listens."""
+    """Where everything listens; `hosts` are the processes of each service by its name."""
 
     public: Endpoint
     internal: Endpoint
     valkey: Endpoint
-    auth: Endpoint
-    edge: Endpoint
-    console: Endpoint
-    inference: tuple[Endpoint, ...]
-    compositor: tuple[Endpoint, ...]
+    hosts: Mapping[str, tuple[Endpoint, ...]]
 
 
 def choose_addresses(options: StackOptions) -> Addresses:
     """Free ports on loopback for everything but a public port that was asked for."""
-    workers = options.inference_workers + options.compositor_workers
-    public, internal, valkey, auth, edge, console, *rest = free_ports(6 + workers)
-    endpoints = [Endpoint(LOOPBACK, port) for port in rest]
+    counts = {row.name: options.workers.get(row.name, 1) for row in SERVICES}
+    public, internal, valkey, *rest = free_ports(3 + sum(counts.values()))
+    ports = iter(rest)
     return Addresses(
         public=Endpoint(options.host, options.port or public),
         internal=Endpoint(LOOPBACK, options.internal_port or internal),
         valkey=Endpoint(LOOPBACK, valkey),
-        auth=Endpoint(LOOPBACK, auth),
-        edge=Endpoint(LOOPBACK, edge),
-        console=Endpoint(LOOPBACK, console),
-        inference=tuple(endpoints[: options.inference_workers]),
-        compositor=tuple(endpoints[options.inference_workers :]),
+        hosts={
+            name: tuple(Endpoint(LOOPBACK, next(ports)) for _ in range(count))
+            for name, count in counts.items()
+        },
     )
 
 
@@ -66,11 +55,7 @@ def envoy_settings(addresses: Addresses) -> EnvoySettings:
     return EnvoySettings(
         public=addresses.public,
         internal=addresses.internal,
-        edge=(addresses.edge,),
-        console=(addresses.console,),
-        auth=(addresses.auth,),
-        inference=addresses.inference,
-        compositor=addresses.compositor,
+        hosts=addresses.hosts,
         admin=ENVOY_ADMIN_SOCKET,
         health_interval_s=_HEALTH_INTERVAL_S,
     )
@@ -97,15 +82,9 @@ class ServiceSpecs:
 
     def addresses(self) -> dict[str, str]:
         """Where each process listens, by its name."""
-        addresses = self._addresses
-        by_name = {
-            "valkey": addresses.valkey,
-            "auth": addresses.auth,
-            "edge": addresses.edge,
-            "console": addresses.console,
-            **_numbered("inference", addresses.inference),
-            **_numbered("compositor", addresses.compositor),
-        }
+        by_name = {"valkey": self._addresses.valkey}
+        for name, hosts in self._addresses.hosts.items():
+            by_name |= _numbered(name, hosts)
         return {name: str(address) for name, address in by_name.items()}
 
     def valkey(self, binary: Path, config: Path) -> ProcessSpec:
@@ -128,69 +107,36 @@ class ServiceSpecs:
         ]
         return "\n".join(lines)
 
-    def auth(self) -> ProcessSpec:
-        """Accounts, keys, credits."""
-        address = self._addresses.valkey
-        password = self._state.secret("valkey-password")
-        return self._service(
-            "auth",
-            "auth",
-            self._addresses.auth,
-            {
-                "STORE_URL": f"redis://:{password}@{address}/0",
-                "KEY_PEPPER": self._state.secret("key-pepper"),
-                "ADMIN_TOKEN": self._state.secret("admin-token"),
-            },
-        )
-
-    def inference(self) -> list[ProcessSpec]:
-        """The networks, one process a worker, the cores shared out between them."""
-        workers = self._addresses.inference
-        fixed = {
-            "MODEL_DIRECTORY": str(self._options.models_directory.absolute()),
-            "MODELS": ",".join(self._models),
-        }
-        if self._options.quality:
-            fixed["QUALITY"] = self._options.quality
-        tunable = {"THREADS": str(max(1, self._core_count // len(workers)))}
+    def of(self, row: Service) -> list[tuple[ProcessSpec, Endpoint]]:
+        """The processes of a service, and where each listens; the cores are shared out between them."""
+        hosts = self._addresses.hosts[row.name]
+        tunable = self._choices(row.name)
+        if row.workers_by_cores:
+            tunable["THREADS"] = str(max(1, self._core_count // len(hosts)))
+        fixed = {target: str(self._addresses.internal) for target in row.targets}
+        fixed |= {secret.value: self._state.secret(_SECRET_FILES[secret]) for secret in row.secrets}
+        if row.store:
+            password = self._state.secret("valkey-password")
+            fixed[row.store.setting] = f"redis://:{password}@{self._addresses.valkey}/{row.store.database}"
         return [
-            self._service(name, "inference", address, fixed, tunable)
-            for name, address in _numbered("inference", workers).items()
+            (self._service(row, name, address, fixed | self._models_of(row.name), tunable), address)
+            for name, address in _numbered(row.name, hosts).items()
         ]
 
-    def compositor(self) -> list[ProcessSpec]:
-        """Decode, compose, encode."""
-        workers = self._addresses.compositor
-        fixed = {"INFERENCE_TARGET": str(self._addresses.internal)}
-        tunable = {"THREADS": str(max(1, self._core_count // len(workers)))}
-        return [
-            self._service(name, "compositor", address, fixed, tunable)
-            for name, address in _numbered("compositor", workers).items()
-        ]
+    def _models_of(self, service: str) -> dict[str, str]:
+        if service != "inference":
+            return {}
+        quality = {"QUALITY": self._options.quality} if self._options.quality else {}
+        directory = str(self._options.models_directory.absolute())
+        return {"MODEL_DIRECTORY": directory, "MODELS": ",".join(self._models), **quality}
 
-    def edge(self) -> ProcessSpec:
-        """The REST gateway."""
-        internal = str(self._addresses.internal)
-        return self._service(
-            "edge", "edge", self._addresses.edge, {"AUTH_TARGET": internal, "COMPOSITOR_TARGET": internal}
-        )
-
-    def console(self) -> ProcessSpec:
-        """Pages for people. Only visitors from this machine get a key with the page to try."""
+    def _choices(self, service: str) -> dict[str, str]:
+        """What this machine is given besides its addresses; the caller's environment wins over it."""
+        if service != "console":
+            return {}
+        # Only visitors from this machine get a key with the page to try.
         is_for_this_machine = self._options.host in (LOOPBACK, "::1", "localhost")
-        password = self._state.secret("valkey-password")
-        return self._service(
-            "console",
-            "console",
-            self._addresses.console,
-            {
-                "AUTH_TARGET": str(self._addresses.internal),
-                "INFERENCE_TARGET": str(self._addresses.internal),
-                "ADMIN_TOKEN": self._state.secret("admin-token"),
-                "STORE_URL": f"redis://:{password}@{self._addresses.valkey}/1",
-            },
-            {"BROWSER_KEY_FILE": str(self._state.browser_key_path) if is_for_this_machine else ""},
-        )
+        return {"BROWSER_KEY_FILE": str(self._state.browser_key_path) if is_for_this_machine else ""}
 
     def envoy(self, binary: Path, config: Path) -> ProcessSpec:
         """The proxy, in the run directory, where its admin socket is."""
@@ -204,29 +150,28 @@ class ServiceSpecs:
 
     def _service(
         self,
+        row: Service,
         name: str,
-        service: str,
         address: Endpoint,
         fixed: Mapping[str, str],
-        tunable: Mapping[str, str] | None = None,
+        tunable: Mapping[str, str],
     ) -> ProcessSpec:
-        prefix = f"MATTEWORKS_{service.upper()}_"
         defaults = {
             "HEALTH_INTERVAL_S": str(_HEALTH_INTERVAL_S),
             "DRAIN_DELAY_S": str(_DRAIN_DELAY_S),
             "GRACE_S": str(_GRACE_S),
             "LOG_LEVEL": self._options.log_level,
-            **(tunable or {}),
+            **tunable,
         }
         environment = {
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",
-            **_ALLOCATOR,
-            **{prefix + key: value for key, value in defaults.items()},
+            **ALLOCATOR,
+            **{row.variable(key): value for key, value in defaults.items()},
             **self._environment,
-            **{prefix + key: value for key, value in {"LISTEN_ADDRESS": str(address), **fixed}.items()},
+            **{row.variable(key): value for key, value in {"LISTEN_ADDRESS": str(address), **fixed}.items()},
         }
-        return ProcessSpec(name, (sys.executable, "-m", f"matteworks_{service}"), environment)
+        return ProcessSpec(name, (sys.executable, "-m", row.package), environment)
 
 
 def _numbered(name: str, workers: tuple[Endpoint, ...]) -> dict[str, Endpoint]:

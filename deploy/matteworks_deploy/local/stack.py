@@ -28,6 +28,7 @@ from matteworks_deploy.local.services import (
     envoy_settings,
 )
 from matteworks_deploy.local.state import StackFacts, StateDirectory, write_private
+from matteworks_deploy.topology import SERVICES, Protocol, Service, service
 
 # The first start optimises each network's graph, which takes its time on a small machine.
 START_TIMEOUT_S = 180.0
@@ -55,7 +56,7 @@ async def running_stack(
     started.
     """
     started_s = time.monotonic()
-    require_extras("local", "auth", "inference", "compositor", "edge", "console")
+    require_extras("local", *(row.name for row in SERVICES))
     wanted = ((options.host, options.port, "--port"), (LOOPBACK, options.internal_port, "--internal-port"))
     for host, port, option in wanted:
         if port and not is_free(host, port):
@@ -101,38 +102,39 @@ class _Stack:
     async def start(self) -> str:
         """Start everything and return the development key once everything answers."""
         run_path = self._state.run_path
-        # The slowest first: the networks load while everything else starts.
-        inference = [self._launch(spec) for spec in self._specs.inference()]
+        addresses = self._addresses
         valkey_config = run_path / "valkey.conf"
         write_private(valkey_config, self._specs.valkey_config())
+        # The slowest first: the networks load while everything else starts.
+        rows = sorted(SERVICES, key=lambda row: not row.workers_by_cores)
+        launched = {row.name: [(self._launch(spec), at) for spec, at in self._specs.of(row)] for row in rows}
         valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
-        compositor = [self._launch(spec) for spec in self._specs.compositor()]
-        edge = self._launch(self._specs.edge())
-        console = self._launch(self._specs.console())
-        auth = self._launch(self._specs.auth())
-        config = await asyncio.to_thread(_envoy_json, self._addresses)
+        config = await asyncio.to_thread(_envoy_json, addresses)
         envoy_config = run_path / "envoy.json"
         write_private(envoy_config, config)
         envoy = self._launch(self._specs.envoy(envoy_binary(), envoy_config))
-        self._stop_order = [[edge, console], compositor, [*inference, auth], [envoy], [valkey]]
-
-        addresses = self._addresses
-        workers = [
-            *zip(inference, addresses.inference, strict=True),
-            *zip(compositor, addresses.compositor, strict=True),
+        ranks = sorted({row.stop_rank for row in SERVICES})
+        groups = [[row.name for row in SERVICES if row.stop_rank == rank] for rank in ranks]
+        self._stop_order = [
+            *([kept for name in names for kept, _ in launched[name]] for names in groups),
+            [envoy],
+            [valkey],
         ]
+        ((auth, auth_address),) = launched.pop("auth")
         ready = [
             self._when_ready(valkey, wait_for_port(addresses.valkey.host, addresses.valkey.port)),
-            *(self._when_ready(worker, wait_for_serving(str(target))) for worker, target in workers),
-            self._when_ready(edge, wait_for_http(f"http://{addresses.edge}/readyz")),
-            self._when_ready(console, wait_for_http(f"http://{addresses.console}/readyz")),
             self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz")),
+            *(
+                self._when_ready(kept, _until_ready(service(name), at))
+                for name, processes in launched.items()
+                for kept, at in processes
+            ),
         ]
         try:
             async with asyncio.TaskGroup() as group:
                 for waiting in ready:
                     group.create_task(waiting)
-                key = group.create_task(self._key_when_ready(auth, addresses.auth))
+                key = group.create_task(self._key_when_ready(auth, auth_address))
         except* CommandFailed as failures:
             raise next(failure for failure in failures.exceptions) from None
         self._write_facts()
@@ -205,3 +207,9 @@ def _envoy_json(addresses: Addresses) -> str:
     from matteworks_deploy.envoy.bootstrap import envoy_json
 
     return envoy_json(envoy_settings(addresses))
+
+
+def _until_ready(row: Service, address: Endpoint) -> Awaitable[None]:
+    if row.protocol is Protocol.HTTP:
+        return wait_for_http(f"http://{address}/readyz")
+    return wait_for_serving(str(address))
