@@ -140,7 +140,7 @@ class AccountsInMemory(auth_pb2_grpc.AuthServiceServicer):
             reservation_id=request.request_id,
             credits_milli=cost_milli,
             price_index=list(request.prices).index(price),
-            rate_limit=auth_pb2.RateLimit(limit_megapixels=500, remaining_megapixels=499),
+            rate_limit=auth_pb2.RateLimit(limit_units=500, remaining_units=499),
         )
         response.rate_limit.reset_time.FromSeconds(1_800_000_060)
         self.reservations[request.request_id] = _Reservation(books, cost_milli, uses_free_call, response)

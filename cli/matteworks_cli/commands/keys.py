@@ -40,7 +40,7 @@ OnlyDialectOption = Annotated[
 ]
 DialectOption = Annotated[
     str | None,
-    typer.Option("--dialect", help="Whose API it speaks where several share a path: removebg, bgremover."),
+    typer.Option("--dialect", help="Whose API it speaks where several share a path: remove.bg, bgremover."),
 ]
 
 

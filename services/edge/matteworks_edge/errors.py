@@ -102,7 +102,7 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
         "The dimensions of the given image could not be read.",
     ),
     reasons.ERROR_REASON_FILE_TOO_LARGE: PublicError(
-        400, "file_too_large", "File too large", "File exceeds limit of 22MB"
+        400, "file_too_large", "File too large", "File exceeds limit of {limit_mb}MB"
     ),
     reasons.ERROR_REASON_RESOLUTION_TOO_HIGH: PublicError(
         400,
@@ -246,7 +246,12 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
         409, "too_many_webhook_endpoints", "Too many webhook endpoints", ""
     ),
 }
-_MISSING: Final = {"cause": "unknown reason", "received": "unknown", "megapixels": "more than 50"}
+_MISSING: Final = {
+    "cause": "unknown reason",
+    "received": "unknown",
+    "megapixels": "more than 50",
+    "limit_mb": "22",
+}
 _RETRIED: Final = (429, 503)
 
 

@@ -41,12 +41,12 @@ def format_credits(credits_milli: int) -> str:
 
 
 def rate_limit_headers(rate_limit: auth_pb2.RateLimit | None) -> dict[str, str]:
-    """State of the rate limit in megapixels and Unix seconds; nothing when it is not known."""
-    if rate_limit is None:
+    """State of the rate limit, in what it counts, and Unix seconds; nothing when it is not known."""
+    if rate_limit is None or not rate_limit.limit_units:
         return {}
     return {
-        "X-RateLimit-Limit": str(rate_limit.limit_megapixels),
-        "X-RateLimit-Remaining": str(max(0, rate_limit.remaining_megapixels)),
+        "X-RateLimit-Limit": str(rate_limit.limit_units),
+        "X-RateLimit-Remaining": str(max(0, rate_limit.remaining_units)),
         "X-RateLimit-Reset": str(-(-rate_limit.reset_time.ToNanoseconds() // 10**9)),
     }
 
@@ -54,8 +54,8 @@ def rate_limit_headers(rate_limit: auth_pb2.RateLimit | None) -> dict[str, str]:
 def refusal_rate_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     """The same from the metadata of a refusal by auth; nothing when it tells nothing."""
     names = {
-        "X-RateLimit-Limit": "limit_megapixels",
-        "X-RateLimit-Remaining": "remaining_megapixels",
+        "X-RateLimit-Limit": "limit_units",
+        "X-RateLimit-Remaining": "remaining_units",
         "X-RateLimit-Reset": "reset_unix_s",
     }
     values = {header: metadata.get(key, "") for header, key in names.items()}

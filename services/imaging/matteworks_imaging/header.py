@@ -91,7 +91,8 @@ def read_header(data: _Bytes) -> ImageHeader:
 def check_limits(header: ImageHeader, size_bytes: int, max_bytes: int = MAX_FILE_BYTES) -> None:
     """Refuse a picture of more than `max_bytes` or `MAX_PIXELS`.
 
-    Raises InvalidPicture: FILE_TOO_LARGE (metadata `size_bytes`, `limit_bytes`), RESOLUTION_TOO_HIGH
+    Raises InvalidPicture: FILE_TOO_LARGE (metadata `size_bytes`, `limit_bytes`, `limit_mb`) and
+    RESOLUTION_TOO_HIGH
     (metadata `megapixels`, `limit_megapixels`).
     """
     check_file_size(size_bytes, max_bytes)
@@ -112,7 +113,11 @@ def check_file_size(size_bytes: int, max_bytes: int = MAX_FILE_BYTES) -> None:
         raise InvalidPicture(
             reasons.ERROR_REASON_FILE_TOO_LARGE,
             f"The file is larger than {max_bytes // 2**20} MB.",
-            metadata={"size_bytes": str(size_bytes), "limit_bytes": str(max_bytes)},
+            metadata={
+                "size_bytes": str(size_bytes),
+                "limit_bytes": str(max_bytes),
+                "limit_mb": str(max_bytes // 2**20),
+            },
         )
 
 

@@ -38,9 +38,12 @@ class AuthClient:
         """Hold credits."""
         return await call(self._stub.Reserve, request, timeout_s=self._timeout_s)
 
-    async def commit(self, reservation_id: str, request_id: str) -> auth_pb2.CommitResponse:
-        """Spend held credits; idempotent."""
+    async def commit(
+        self, reservation_id: str, request_id: str, processing_s: float
+    ) -> auth_pb2.CommitResponse:
+        """Spend held credits; idempotent. `processing_s` is told for the counters."""
         request = auth_pb2.CommitRequest(reservation_id=reservation_id, request_id=request_id)
+        request.processing_time.FromMilliseconds(round(processing_s * 1000))
         return await call(self._stub.Commit, request, timeout_s=self._timeout_s)
 
     async def release(self, reservation_id: str, request_id: str) -> auth_pb2.ReleaseResponse:

@@ -26,17 +26,19 @@ log = structlog.get_logger()
 class Hold:
     """Credits that are held for one request."""
 
-    def __init__(self, reservation: auth_pb2.ReserveResponse, commit: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self, reservation: auth_pb2.ReserveResponse, commit: Callable[[float], Awaitable[int]]
+    ) -> None:
         self.reservation = reservation
         self.is_committed = False
         self._commit = commit
 
-    async def commit(self) -> int:
-        """Spend the credits; thousandths of a credit charged.
+    async def commit(self, processing_s: float) -> int:
+        """Spend the credits; thousandths of a credit charged. `processing_s`: how long the work took.
 
         Raises Unavailable (auth is away; the reservation will expire) or what auth says.
         """
-        charged_milli = await self._commit()
+        charged_milli = await self._commit(processing_s)
         self.is_committed = True
         return charged_milli
 
@@ -66,7 +68,10 @@ class Ledger:
         hold: Hold | None = None
         try:
             reservation = await asyncio.shield(reserving)
-            hold = Hold(reservation, lambda: self._commit(reservation, request.request_id))
+            hold = Hold(
+                reservation,
+                lambda processing_s: self._commit(reservation, request.request_id, processing_s),
+            )
             yield hold
         finally:
             if hold is None or not hold.is_committed:
@@ -77,9 +82,12 @@ class Ledger:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _commit(self, reservation: auth_pb2.ReserveResponse, request_id: str) -> int:
+    async def _commit(
+        self, reservation: auth_pb2.ReserveResponse, request_id: str, processing_s: float
+    ) -> int:
+        reservation_id = reservation.reservation_id
         committing = self._spawn(
-            self._outlast(lambda: self._auth.commit(reservation.reservation_id, request_id))
+            self._outlast(lambda: self._auth.commit(reservation_id, request_id, processing_s))
         )
         response = await asyncio.shield(committing)
         return response.charged_credits_milli

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf import duration_pb2
 
-from matteworks.auth.v1 import auth_pb2
+from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.context import new_request_id
@@ -27,9 +27,21 @@ from matteworks_removal.ledger import Ledger
 from matteworks_removal.offers import Tariff
 from matteworks_removal.sources import Picture, PictureFetcher, PictureSource, load_pictures
 
-__all__ = ["Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
+__all__ = ["Counting", "Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
 
 _IN_LOOP_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How a removal counts beside its price: in which dialect, what it takes of the rate limit and of whose,
+    and whether somebody waits for it.
+    """
+
+    dialect: str = ""
+    rate_unit: plan_pb2.RateUnit.ValueType = plan_pb2.RATE_UNIT_MEGAPIXELS
+    rate_scope: plan_pb2.RateScope.ValueType = plan_pb2.RATE_SCOPE_ACCOUNT
+    urgency: auth_pb2.Urgency.ValueType = auth_pb2.URGENCY_INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,8 @@ class RemovalRequest:
 
     `options` lacks the size limit and the background picture, which are known only later. `scope` is
     whatever else makes two results different to their caller, such as the API that was spoken: equal
-    requests of one account in equal scopes within a few seconds are charged once.
+    requests of one account in equal scopes within a few seconds are charged once. `max_file_bytes` is the
+    API's own limit; where the caller's plan has a smaller one, that applies.
     """
 
     source: PictureSource
@@ -48,6 +61,7 @@ class RemovalRequest:
     options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
     scope: str = ""
     max_file_bytes: int = MAX_FILE_BYTES
+    counting: Counting = field(default_factory=Counting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,7 @@ class RemovalService:
                 request.background,
                 self._fetcher,
                 progress.account_for,
-                request.max_file_bytes,
+                min(request.max_file_bytes, caller.plan_details.max_file_bytes or request.max_file_bytes),
             )
         if request.options.HasField("roi"):
             size = PixelSize(picture.header.width_px, picture.header.height_px)
@@ -130,6 +144,10 @@ class RemovalService:
             megapixels=picture.header.megapixels,
             fingerprint=await _fingerprint(caller, request, picture, background),
             time_to_live=self._time_to_live,
+            dialect=request.counting.dialect,
+            rate_unit=request.counting.rate_unit,
+            rate_scope=request.counting.rate_scope,
+            urgency=request.counting.urgency,
         )
         render = _render_request(request_id, request, picture, background)
         start = time.perf_counter()
@@ -142,7 +160,7 @@ class RemovalService:
                 response = await self._compositor.remove_background(render)
             stages.extend("render.", response.stages)
             with stages.measure("commit"):
-                charged_milli = await hold.commit()
+                charged_milli = await hold.commit(time.perf_counter() - start)
         return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels)
 
 

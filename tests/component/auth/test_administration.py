@@ -96,7 +96,7 @@ async def test_who_did_what_is_listed_with_the_request_that_did_it(auth: Auth) -
         ("page_size", audit_pb2.ListAuditEventsRequest(page_size=-1)),
         ("page_token", audit_pb2.ListAuditEventsRequest(page_token="-")),
         ("email", auth_pb2.CreateAccountRequest(email="nobody")),
-        ("dialect", auth_pb2.CreateAccountRequest(dialect="Remove.bg")),
+        ("dialect", auth_pb2.CreateAccountRequest(dialect="Remove bg")),
     ],
 )
 async def test_a_wrong_field_of_administration_is_named(auth: Auth, field: str, request_: object) -> None:

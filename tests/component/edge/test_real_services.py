@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, usage_pb2
 from matteworks_auth.app import build as build_auth
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.channels import open_channel
@@ -36,7 +36,8 @@ class RealServices:
     """All of them, and an account with credits."""
 
     http: httpx.AsyncClient
-    grant: Callable[[int], Awaitable[str]]
+    grant: Callable[..., Awaitable[str]]
+    auth: auth_pb2_grpc.AuthServiceAsyncStub
 
     async def balance(self, key: str) -> float:
         answer = await self.http.get("/v1.0/account", headers={"X-Api-Key": key})
@@ -71,15 +72,15 @@ async def real_services() -> AsyncIterator[RealServices]:
         http = await opened.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}", timeout=30)
         )
-        yield RealServices(http, _granting(channel))
+        yield RealServices(http, _granting(channel), auth_pb2_grpc.AuthServiceStub(channel))
 
 
-def _granting(channel: grpc.aio.Channel) -> Callable[[int], Awaitable[str]]:
+def _granting(channel: grpc.aio.Channel) -> Callable[..., Awaitable[str]]:
     admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
     metadata = (("authorization", f"Bearer {ADMIN_TOKEN}"),)
 
-    async def grant(credits_milli: int) -> str:
-        made = await admin.CreateAccount(auth_pb2.CreateAccountRequest(), metadata=metadata)
+    async def grant(credits_milli: int, plan: str = "") -> str:
+        made = await admin.CreateAccount(auth_pb2.CreateAccountRequest(plan=plan), metadata=metadata)
         account_id = made.account.account_id
         if credits_milli:
             await admin.GrantCredits(
@@ -107,6 +108,43 @@ async def test_a_removal_is_made_and_charged_once() -> None:
         assert answer.headers["x-credits-charged"] == "1"
         assert answer.headers["x-ratelimit-limit"] == "500"
         assert await services.balance(key) == 1
+
+
+async def test_a_dialect_that_counts_requests_tells_and_takes_requests() -> None:
+    async with real_services() as services:
+        key = await services.grant(0, "bgeraser-business-1k")
+        answers = [
+            await services.http.post(
+                "/v1/removebg",
+                files={"image_file": picture(900 + i, 600)},
+                headers={"X-Api-Key": key},
+            )
+            for i in range(2)
+        ]
+        caller = await services.auth.Authenticate(auth_pb2.AuthenticateRequest(api_key=key))
+        usage = await services.auth.GetUsage(
+            auth_pb2.GetUsageRequest(account_id=caller.account_id, detail=usage_pb2.USAGE_DETAIL_ROWS)
+        )
+    assert [answer.status_code for answer in answers] == [200, 200]
+    headers = [answer.headers for answer in answers]
+    assert [h["x-ratelimit-limit"] for h in headers] == ["100", "100"]
+    assert int(headers[0]["x-ratelimit-remaining"]) == 99
+    (row,) = usage.rows
+    assert (row.dialect, row.key_id) == ("bgeraser", caller.key_id)
+    assert (row.counts.call_count, row.counts.timed_request_count) == (2, 2)
+    assert row.counts.processing_time_ms > 0
+
+
+async def test_the_smaller_file_limit_of_dialect_and_plan_applies() -> None:
+    async with real_services() as services:
+        content = picture(900, 600) + bytes(11 * MEBIBYTE)
+        allowed, bounded = await services.grant(5000), await services.grant(5000, "bgremover-free")
+        answers = [await services.remove(key, content, size="full") for key in (allowed, bounded)]
+        balance = await services.balance(bounded)
+    assert answers[0].status_code == 200, answers[0].text
+    assert (answers[1].status_code, answers[1].json()["errors"][0]["code"]) == (400, "file_too_large")
+    assert answers[1].json()["errors"][0]["detail"] == "File exceeds limit of 10MB"
+    assert balance == 5
 
 
 async def test_one_credit_pays_for_exactly_one_of_many_parallel_uploads() -> None:

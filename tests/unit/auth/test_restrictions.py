@@ -107,7 +107,7 @@ def test_a_dialect_that_is_not_named_is_refused() -> None:
         ("allowed_networks", ([], ["203.0.113.7/24"], [])),
         ("allowed_networks", ([], ["203.0.113"], [])),
         ("allowed_networks", ([], ["example.com"], [])),
-        ("allowed_dialects", ([], [], ["Remove.bg"])),
+        ("allowed_dialects", ([], [], ["Remove bg"])),
         ("allowed_dialects", ([], [], [""])),
     ],
 )

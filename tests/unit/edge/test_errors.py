@@ -44,7 +44,7 @@ def test_metadata_cannot_reach_into_a_template() -> None:
 
 
 def test_titles_name_only_metadata_that_has_a_fallback() -> None:
-    known = {"cause", "received", "megapixels", "field"}
+    known = {"cause", "received", "megapixels", "limit_mb", "field"}
     for public in PUBLIC_ERRORS.values():
         for text in (public.title, public.detail or ""):
             assert {name for _, name, _, _ in string.Formatter().parse(text) if name} <= known

@@ -35,14 +35,14 @@ def test_credits_are_exact(credits_milli: int) -> None:
 
 
 def test_rate_headers_are_whole_numbers() -> None:
-    limit = auth_pb2.RateLimit(limit_megapixels=500, remaining_megapixels=-3)
+    limit = auth_pb2.RateLimit(limit_units=500, remaining_units=-3)
     limit.reset_time.FromNanoseconds(1_800_000_000_000_000_001)
     assert rate_limit_headers(limit) == {
         "X-RateLimit-Limit": "500",
         "X-RateLimit-Remaining": "0",
         "X-RateLimit-Reset": "1800000001",
     }
-    assert rate_limit_headers(None) == {}
+    assert rate_limit_headers(None) == rate_limit_headers(auth_pb2.RateLimit()) == {}
 
 
 def test_every_subject_type_has_a_name_at_both_levels() -> None:

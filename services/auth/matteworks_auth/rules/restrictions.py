@@ -12,7 +12,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import Forbidden, InvalidField
 
 MAX_ENTRIES = 20
-_DIALECT = re.compile(r"[a-z0-9_-]{1,32}")
+_DIALECT = re.compile(r"[a-z0-9._-]{1,32}")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WILDCARD = "*."
@@ -72,7 +72,7 @@ UNRESTRICTED = Restrictions()
 def checked_dialect(field: str, text: str) -> str:
     """`text` when it can name a dialect, or is empty. Raises InvalidField."""
     if text and not _DIALECT.fullmatch(text):
-        raise InvalidField(field, "Give 1 to 32 characters of a-z 0-9 _ -, or none.")
+        raise InvalidField(field, "Give 1 to 32 characters of a-z 0-9 . _ -, or none.")
     return text
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from matteworks.auth.v1 import auth_pb2
+from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import Reason
 from matteworks_edge.errors import ErrorAnswer, PublicError
@@ -66,6 +66,8 @@ class Dialect:
     API never answers a removal with JSON; `account_headers` tells what is left after the charge.
     Errors: `errors` are told otherwise than in remove.bg's words; `error_document` is the body, and
     `error_schema` its name and schema.
+    Limits: `rate_unit` is what a request takes of the rate limit, `rate_scope` whose requests count
+    together.
     """
 
     name: str
@@ -87,3 +89,5 @@ class Dialect:
     result_document: Callable[[Removal], bytes] | None = None
     result_schema: Schema = field(default_factory=dict)
     account_headers: AccountHeaders | None = None
+    rate_unit: plan_pb2.RateUnit.ValueType = plan_pb2.RATE_UNIT_MEGAPIXELS
+    rate_scope: plan_pb2.RateScope.ValueType = plan_pb2.RATE_SCOPE_ACCOUNT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from matteworks.auth.v1 import plan_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_edge.dialects.base import Dialect, Endpoint
@@ -43,6 +44,8 @@ BGERASER: Final = Dialect(
     error_schema=ERROR_LIST,
     result_document=cutout_with_box,
     result_schema=CUTOUT_WITH_BOX,
+    rate_unit=plan_pb2.RATE_UNIT_REQUESTS,
+    rate_scope=plan_pb2.RATE_SCOPE_KEY,
     errors={
         reasons.ERROR_REASON_KEY_MISSING: PublicError(401, "authentication_error", "Missing API Key"),
         reasons.ERROR_REASON_KEY_INVALID: PublicError(401, "authentication_error", "API Key invalid"),

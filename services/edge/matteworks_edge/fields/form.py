@@ -25,7 +25,7 @@ from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opaciti
 from matteworks_edge.intake.body import RawForm
 from matteworks_outbound.urls import check_url
 from matteworks_removal.offers import Size, Tariff
-from matteworks_removal.service import RemovalRequest
+from matteworks_removal.service import Counting, RemovalRequest
 from matteworks_removal.sources import PictureSource, RemotePicture, SentPicture, decode_base64
 
 
@@ -85,6 +85,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
         options=options,
         scope=f"{dialect.name} {type_level}",
+        counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
     )
     return RemovalForm(request, type_level)
 

@@ -99,7 +99,7 @@ class AuthenticateRequest(_message.Message):
     client_address: _builtins.str
     """The caller's IP address as text; empty: not known."""
     dialect: _builtins.str
-    """Dialect of the route, 1 to 32 of `a-z 0-9 _ -`; empty: the key's own decides."""
+    """Dialect of the route, 1 to 32 of `a-z 0-9 . _ -`; empty: the key's own decides."""
     rate_unit: _plan_pb2.RateUnit.ValueType
     """Rate limit to tell in the answer, without taking anything of it; unspecified: none, which saves a
     step on the store.
@@ -210,7 +210,7 @@ class ReserveRequest(_message.Message):
     rate_scope: _plan_pb2.RateScope.ValueType
     """Whose rate limit and quotas."""
     dialect: _builtins.str
-    """Dialect of the route, for the counters, 1 to 32 of `a-z 0-9 _ -`; empty: not told."""
+    """Dialect of the route, for the counters, 1 to 32 of `a-z 0-9 . _ -`; empty: not told."""
     urgency: Global___Urgency.ValueType
     """Whether somebody waits for it."""
     @_builtins.property
@@ -810,7 +810,7 @@ class CreateAccountRequest(_message.Message):
     plan: _builtins.str
     """Name of a plan from plans.toml; empty: its default plan."""
     dialect: _builtins.str
-    """Dialect of its keys that have none of their own, 1 to 32 of `a-z 0-9 _ -`; empty: none."""
+    """Dialect of its keys that have none of their own, 1 to 32 of `a-z 0-9 . _ -`; empty: none."""
     email: _builtins.str
     """Address to write to, at most 254 characters; empty: none."""
     def __init__(

@@ -39,7 +39,7 @@ class KeyRestrictions(_message.Message):
 
     @_builtins.property
     def allowed_dialects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Dialects: `removebg`, `bgremover`. At most 20."""
+        """Dialects: `remove.bg`, `bgremover`. At most 20."""
 
     def __init__(
         self,
