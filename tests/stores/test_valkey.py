@@ -22,6 +22,7 @@ from matteworks_auth.stores.valkey.store import ValkeyAccountStore
 from matteworks_common.errors import LimitExceeded, Unavailable
 from tests.stores.conftest import PLANS, RECORD_TTL_US, REPEAT_WINDOW_US
 from tests.stores.reservations import FULL, PREVIEW, commit, hold
+from tests.stores.test_keys import record
 from tests.support.clock import ManualClock
 from tests.support.valkey import ValkeyProcess
 
@@ -263,6 +264,31 @@ async def test_the_ledger_check_names_the_account_that_drifts(
     told = capsys.readouterr().err
     assert "odd: +5" in told
     assert "sound" not in told
+
+
+async def test_accounts_and_keys_of_the_first_release_go_on(replicas: Replicas) -> None:
+    store = replicas.add()
+    await store.create_account("a", "Anna", PLANS.find("plain"))
+    await store.put_key(record("key"))
+    later = (
+        "dialect",
+        "email",
+        "expired",
+        "renewed",
+        "emptied",
+        "tat_requests",
+        "free_day",
+        "day_free_calls",
+    )
+    await replicas.client.hdel("mw:{a}:account", *later, "free_month")
+    await replicas.client.hdel("mw:key:key", "dialect", "origins", "networks", "dialects")
+    await replicas.client.hset("mw:{a}:usage:1", mapping={"committed": "2", "refused": "1"})
+    await store.set_plan("a", PLANS.find("monthly"))
+    held = await hold(store, "r1", PREVIEW, rate_unit="requests")
+    assert await store.release("a", held.owner_request_id, "r1") == 250
+    assert (await store.get_key("key")) == (await store.list_keys("a"))[0]
+    assert [row.counts.committed for row in await store.usage("a", 1, 1)] == [2]
+    assert await ledger_check.check(store) == []
 
 
 async def test_the_ledger_check_renews_nothing(
