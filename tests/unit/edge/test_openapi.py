@@ -25,7 +25,9 @@ def test_every_reference_resolves() -> None:
 
 
 def test_every_parameter_of_the_contract_is_there() -> None:
-    known = {*removal_parameters(REMOVE_BG), *FILE_FIELDS} | (BASE64_FIELDS - {"image_base64"})
+    known = {*removal_parameters(REMOVE_BG), *FILE_FIELDS} | (
+        BASE64_FIELDS - {"image_base64", "bg_image_file_b64"}
+    )
     schema = DOCUMENT["paths"]["/v1.0/removebg"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert set(schema["schema"]["properties"]) == known
     assert len(known) == 20

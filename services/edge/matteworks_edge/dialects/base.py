@@ -53,6 +53,10 @@ def _no_fields(_: Fields, __: compositor_pb2.RenderOptions) -> None:
     pass
 
 
+def _field_size(fields: Fields) -> str | None:
+    return fields.text("size")
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """The API of one provider.
@@ -60,7 +64,9 @@ class Dialect:
     `endpoints` are its paths. Their first segments that no other provider has are owned: an unknown path
     below them is answered in this dialect.
 
-    Fields: `sizes` has lower-case names, with every alias; `preview` is what a caller who cannot pay gets.
+    Fields: `field_names` are this API's names of fields that we call otherwise; `key_header` carries the key.
+    `sizes` has lower-case names, with every alias; `preview` is what a caller who cannot pay gets;
+    `size_name` finds out which size is asked for.
     `read_own_fields` reads what only this API has, and `own_fields` describes it.
     Results: `result_headers` beside the two of the size; `result_document` is the JSON form, None when this
     API never answers a removal with JSON; `account_headers` tells what is left after the charge.
@@ -81,6 +87,9 @@ class Dialect:
     error_document: Callable[[ErrorAnswer], object]
     error_schema: tuple[str, Schema]
     errors: Mapping[Reason, PublicError] = field(default_factory=dict)
+    key_header: str = "X-Api-Key"
+    field_names: Mapping[str, str] = field(default_factory=dict)
+    size_name: Callable[[Fields], str | None] = _field_size
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
     takes_format_from_accept: bool = False

@@ -51,7 +51,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
     background = fields.collect(lambda: _read_background(form))
-    size = fields.collect(lambda: _parse_size(form.texts.get("size", dialect.default_size), dialect))
+    size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
     options = compositor_pb2.RenderOptions(
         format=fields.read("format", parse_format, dialect.default_format),
         channels=fields.read("channels", parse_channels, compositor_pb2.CHANNELS_RGBA),
@@ -139,11 +139,14 @@ def read_source(form: RawForm) -> PictureSource:
 
 def _read_background(form: RawForm) -> PictureSource | None:
     sent = form.files.get("bg_image_file")
+    encoded = form.texts.get("bg_image_file_b64")
     url = form.texts.get("bg_image_url")
-    if sent is not None and url is not None:
+    if sum(value is not None for value in (sent, encoded, url)) > 1:
         raise _multiple_backgrounds()
     if sent is not None:
         return SentPicture("bg_image_file", sent)
+    if encoded is not None:
+        return SentPicture("bg_image_file_b64", decode_base64(encoded))
     if url is not None:
         return RemotePicture(
             "bg_image_url", check_url(url, "bg_image_url", reasons.ERROR_REASON_INVALID_BG_IMAGE_URL)

@@ -21,6 +21,10 @@ class Fields:
         self._texts = form.texts
         self.errors: list[MatteworksError] = []
 
+    def text(self, name: str) -> str | None:
+        """A field as it was sent; None when it is absent."""
+        return self._texts.get(name)
+
     def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
         """The value of a field, or `default` when it is absent or wrong."""
         text = self._texts.get(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -49,7 +49,8 @@ _BASE64_ESCAPES: Final = (
 _MAX_ESCAPES: Final = 10_000
 
 FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file"})
-BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64"})
+BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64"})
+OWN_NAMES: Final[Mapping[str, str]] = {}
 
 
 @dataclass
@@ -71,9 +72,12 @@ class RawForm:
 
 
 async def read_body(
-    headers: Headers, chunks: AsyncIterator[bytes], account_for: Callable[[int], None]
+    headers: Headers,
+    chunks: AsyncIterator[bytes],
+    account_for: Callable[[int], None],
+    names: Mapping[str, str] = OWN_NAMES,
 ) -> RawForm:
-    """Read and take apart a request body.
+    """Read and take apart a request body. `names` are a dialect's names of fields that we call otherwise.
 
     `account_for` is called with the number of bytes before they are kept, and may refuse them.
     Raises InvalidField (MALFORMED_BODY) and InvalidPicture (FILE_TOO_LARGE).
@@ -84,7 +88,7 @@ async def read_body(
     _check_declared_length(headers)
     kind, options = parse_options_header(headers.get("content-type", ""))
     if kind == b"multipart/form-data":
-        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for)
+        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, names)
     body = await _read_whole(chunks, account_for)
     if not body:
         return RawForm()
@@ -96,7 +100,9 @@ async def read_body(
         raise malformed_body(
             "Send multipart/form-data, application/x-www-form-urlencoded or application/json."
         )
-    return await asyncio.to_thread(read, body) if len(body) > _IN_LOOP_BYTES else read(body)
+    if len(body) > _IN_LOOP_BYTES:
+        return await asyncio.to_thread(read, body, names)
+    return read(body, names)
 
 
 def _check_declared_length(headers: Headers) -> None:
@@ -120,12 +126,17 @@ async def _read_whole(chunks: AsyncIterator[bytes], account_for: Callable[[int],
 
 
 async def _read_multipart(
-    boundary: bytes, chunks: AsyncIterator[bytes], account_for: Callable[[int], None]
+    boundary: bytes,
+    chunks: AsyncIterator[bytes],
+    account_for: Callable[[int], None],
+    names: Mapping[str, str],
 ) -> RawForm:
     if not boundary:
         raise malformed_body("The multipart boundary is missing from Content-Type.")
     try:
-        reader = MultipartReader(boundary, _limits_of, MAX_FIELDS, account_for)
+        reader = MultipartReader(
+            boundary, lambda name: _limits_of(names.get(name, name)), MAX_FIELDS, account_for
+        )
     except FormParserError as error:
         raise malformed_body("The multipart boundary is too long.") from error
     size_bytes = 0
@@ -137,7 +148,8 @@ async def _read_multipart(
     form = RawForm()
     if not size_bytes:
         return form
-    for name, value in reader.finish():
+    for sent_name, value in reader.finish():
+        name = names.get(sent_name, sent_name)
         if name in FILE_FIELDS:
             if value:
                 form.files[name] = value
@@ -156,7 +168,7 @@ def _limits_of(name: str) -> PartLimits:
     return PartLimits(MAX_TEXT_BYTES + 1, refuse=None)
 
 
-def _read_urlencoded(body: bytes) -> RawForm:
+def _read_urlencoded(body: bytes, names: Mapping[str, str]) -> RawForm:
     if body.count(b"&") >= MAX_FIELDS:
         raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
     form = RawForm()
@@ -165,6 +177,7 @@ def _read_urlencoded(body: bytes) -> RawForm:
         if len(raw_name) > MAX_TEXT_BYTES:
             continue
         name = _unescape(raw_name)
+        name = names.get(name, name)
         if name in BASE64_FIELDS:
             for escape, character in _BASE64_ESCAPES:
                 raw_value = raw_value.replace(escape, character)
@@ -179,7 +192,7 @@ def _unescape(raw: bytes) -> str:
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
-def _read_json(body: bytes) -> RawForm:
+def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
     # Deep nesting costs stack; no parameter needs more than two levels. The braces may also stand
     # inside a text, so the limit is generous.
     if body.count(b"{") + body.count(b"[") > _MAX_JSON_NESTING:
@@ -196,7 +209,8 @@ def _read_json(body: bytes) -> RawForm:
     if len(document) > MAX_FIELDS:
         raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
     form = RawForm()
-    for name, value in document.items():
+    for sent_name, value in document.items():
+        name = names.get(sent_name, sent_name)
         if isinstance(value, dict):
             for key, inner in list(value.items())[:MAX_FIELDS]:
                 form.put_text(f"{name}[{key}]", _json_text(inner))

@@ -13,18 +13,21 @@ _SCHEMES = ("bearer", "token", "api-key")
 log = structlog.get_logger()
 
 
-def read_key(headers: Headers) -> str:
+def read_key(headers: Headers, own_header: str = "X-Api-Key") -> str:
     """The key that came with a request; its form is right, whether it is known is for auth to say.
 
-    `X-Api-Key` wins over `Authorization`. Raises Unauthenticated: KEY_MISSING, KEY_INVALID.
+    `own_header`, the dialect's, wins over `X-Api-Key`, and that over `Authorization`. Raises
+    Unauthenticated: KEY_MISSING, KEY_INVALID.
     """
-    direct = headers.get("x-api-key", "").strip()
+    direct = headers.get(own_header, "").strip() or headers.get("x-api-key", "").strip()
     indirect = _from_authorization(headers.get("authorization", ""))
     if direct and indirect and direct != indirect:
         log.info("two_keys_sent", used="x-api-key")
     key = direct or indirect
     if not key:
-        raise Unauthenticated(reasons.ERROR_REASON_KEY_MISSING, "Send your API key in the X-Api-Key header.")
+        raise Unauthenticated(
+            reasons.ERROR_REASON_KEY_MISSING, f"Send your API key in the {own_header} header."
+        )
     if parse_key(key) is None:
         raise Unauthenticated(reasons.ERROR_REASON_KEY_INVALID, "The API key is not valid.")
     return key

@@ -27,7 +27,7 @@ async def authenticate(request: Request, auth: AuthClient) -> auth_pb2.Authentic
     """Whose request it is. The body has not been touched. Raises Unauthenticated, Unavailable."""
     exchange = exchange_of(request)
     with exchange.stages.measure("authenticate"):
-        caller = await auth.authenticate(read_key(request.headers))
+        caller = await auth.authenticate(read_key(request.headers, exchange.dialect.key_header))
     exchange.key_id = caller.key_id
     return caller
 
@@ -45,7 +45,8 @@ async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_
     with exchange_of(request).stages.measure("receive"):
         try:
             async with asyncio.timeout(timeout_s):
-                return await read_body(request.headers, _chunks(request), account_for)
+                names = exchange_of(request).dialect.field_names
+                return await read_body(request.headers, _chunks(request), account_for, names)
         except TimeoutError as error:
             raise request_timeout() from error
 

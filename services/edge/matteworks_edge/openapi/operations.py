@@ -152,7 +152,10 @@ def describe_removal(dialect: Dialect) -> Schema:
         "summary": "Remove the background of a picture",
         "description": "Answers with the picture, or with JSON when Accept prefers application/json to "
         "any picture. Charged on success only.",
-        "requestBody": request_body(removal_parameters(dialect), ("image_file", "bg_image_file")),
+        "requestBody": request_body(
+            {_told(dialect, name): schema for name, schema in removal_parameters(dialect).items()},
+            [_told(dialect, name) for name in ("image_file", "bg_image_file")],
+        ),
         "responses": {
             "200": {
                 "description": "The cut-out.",
@@ -168,6 +171,11 @@ def describe_removal(dialect: Dialect) -> Schema:
             **describe_errors(dialect),
         },
     }
+
+
+def _told(dialect: Dialect, name: str) -> str:
+    """What `dialect` calls our field `name`."""
+    return next((told for told, ours in dialect.field_names.items() if ours == name), name)
 
 
 def describe_account(dialect: Dialect) -> Schema:
