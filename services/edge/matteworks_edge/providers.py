@@ -10,8 +10,9 @@ from matteworks_edge.dialects.bgeraser import BGERASER
 from matteworks_edge.dialects.clipdrop import CLIPDROP
 from matteworks_edge.dialects.photoroom import PHOTOROOM
 from matteworks_edge.dialects.remove_bg import REMOVE_BG
+from matteworks_edge.dialects.slazzer import SLAZZER
 
-PROVIDERS: Final = (REMOVE_BG, BGERASER, PHOTOROOM, CLIPDROP)
+PROVIDERS: Final = (REMOVE_BG, BGERASER, PHOTOROOM, CLIPDROP, SLAZZER)
 
 
 class PathOwners:
