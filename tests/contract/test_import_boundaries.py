@@ -21,6 +21,7 @@ PACKAGES = {
     "matteworks_compositor": ROOT / "services/compositor/matteworks_compositor",
     "matteworks_edge": ROOT / "services/edge/matteworks_edge",
     "matteworks_console": ROOT / "services/console/matteworks_console",
+    "matteworks_jobs": ROOT / "services/jobs/matteworks_jobs",
     "matteworks_client": ROOT / "client/matteworks_client",
     "matteworks_deploy": ROOT / "deploy/matteworks_deploy",
     "matteworks_cli": ROOT / "cli/matteworks_cli",
@@ -40,6 +41,12 @@ ALLOWED = {
         "matteworks_removal",
     },
     "matteworks_console": {"matteworks_common"},
+    "matteworks_jobs": {
+        "matteworks_common",
+        "matteworks_imaging",
+        "matteworks_outbound",
+        "matteworks_removal",
+    },
     "matteworks_client": {"matteworks_common"},
     # The command pulls weights and lists models in its own process, without a server.
     "matteworks_deploy": {"matteworks_common", "matteworks_client", "matteworks_inference"},
@@ -67,6 +74,7 @@ FOREIGN = {
     "matteworks_compositor": {"starlette", "uvicorn", "redis", "onnxruntime", "onnx"},
     "matteworks_edge": {"redis", "onnxruntime", "onnx", "pyvips", "numpy", "cv2"},
     "matteworks_console": {"onnxruntime", "onnx", "pyvips", "numpy", "cv2", "PIL"},
+    "matteworks_jobs": {*HTTP_SERVER, *DEVICES, *PIXELS},
     "matteworks_common": {"starlette", "redis", "onnxruntime", "numpy", "pyvips"},
     "matteworks_client": {"starlette", "redis", "onnxruntime", "numpy", "pyvips", "httpx"},
     "matteworks_cli": {"starlette", "redis", "onnxruntime", "pyvips"},

@@ -34,21 +34,33 @@ log = structlog.get_logger()
 _tracer = trace.get_tracer("matteworks")
 
 
-class UnaryInterceptor(grpc.aio.ServerInterceptor, ABC):
-    """Wraps unary calls; streams (health watch, reflection) pass untouched."""
+class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
+    """Wraps a call from its first message to its end, streams too; those of health and reflection pass
+    untouched.
+    """
 
     name: str
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
-            return handler
         method: str = handler_call_details.method
+        if handler is None:
+            return handler
+        if not handler.request_streaming and not handler.response_streaming:
+            proceed, make = handler.unary_unary, grpc.unary_unary_rpc_method_handler
+        elif method.startswith("/grpc."):
+            return handler
+        elif not handler.response_streaming:
+            proceed, make = handler.stream_unary, grpc.stream_unary_rpc_method_handler
+        elif not handler.request_streaming:
+            proceed, make = _writing(handler.unary_stream), grpc.unary_stream_rpc_method_handler
+        else:
+            proceed, make = _writing(handler.stream_stream), grpc.stream_stream_rpc_method_handler
 
         async def wrapped(request: Any, context: Any) -> Any:
-            return await self.around(method, request, context, handler.unary_unary)
+            return await self.around(method, request, context, proceed)
 
-        return grpc.unary_unary_rpc_method_handler(
+        return make(
             wrapped,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
@@ -59,7 +71,7 @@ class UnaryInterceptor(grpc.aio.ServerInterceptor, ABC):
         """Run `proceed(request, context)` with something before and after it."""
 
 
-class ContextInterceptor(UnaryInterceptor):
+class ContextInterceptor(CallInterceptor):
     """Sets the request id, the deadline and the caller's trace for all code that runs for the call."""
 
     name = "context"
@@ -82,7 +94,7 @@ class ContextInterceptor(UnaryInterceptor):
             current_call.reset(token)
 
 
-class TelemetryInterceptor(UnaryInterceptor):
+class TelemetryInterceptor(CallInterceptor):
     """Counts, times and logs every call by its final status. Health checks and probes log at debug."""
 
     name = "telemetry"
@@ -113,7 +125,7 @@ class TelemetryInterceptor(UnaryInterceptor):
             write("rpc", method=method, code=outcome.name, duration_s=round(duration_s, 6))
 
 
-class DeadlineInterceptor(UnaryInterceptor):
+class DeadlineInterceptor(CallInterceptor):
     """Refuses a call whose deadline cannot be met, before it costs anything."""
 
     name = "deadline"
@@ -125,7 +137,7 @@ class DeadlineInterceptor(UnaryInterceptor):
         return await proceed(request, context)
 
 
-class ErrorInterceptor(UnaryInterceptor):
+class ErrorInterceptor(CallInterceptor):
     """The only place that builds a status. Other exceptions become INTERNAL, with a fixed text."""
 
     name = "errors"
@@ -151,9 +163,23 @@ class ErrorInterceptor(UnaryInterceptor):
             await _abort(context, Internal(call.request_id if call else ""))
 
 
-def server_interceptors(metrics: RpcMetrics) -> Sequence[UnaryInterceptor]:
+def server_interceptors(metrics: RpcMetrics) -> Sequence[CallInterceptor]:
     """All of them, outermost first."""
     return (ContextInterceptor(), TelemetryInterceptor(metrics), DeadlineInterceptor(), ErrorInterceptor())
+
+
+def _writing(handler: Any) -> Proceed:
+    """A handler that yields its answers, as one that writes them: so an interceptor surrounds all of it."""
+
+    async def proceed(request: Any, context: Any) -> None:
+        answers = handler(request, context)
+        if hasattr(answers, "__aiter__"):
+            async for answer in answers:
+                await context.write(answer)
+        else:
+            await answers
+
+    return proceed
 
 
 def _is_probe() -> bool:

@@ -28,9 +28,9 @@ from matteworks_edge.operations.services import Services
 from matteworks_edge.providers import PROVIDERS, PathOwners
 from matteworks_edge.routes.docs import DocumentationEndpoints
 from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
-from matteworks_edge.settings import EdgeSettings, parse_networks
+from matteworks_edge.settings import EdgeSettings
 from matteworks_edge.submissions import SubmissionBox
-from matteworks_outbound.addresses import AddressJudge, PublicAddresses
+from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_networks
 from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
 from matteworks_outbound.object_store import open_object_store
 from matteworks_removal.clients import AuthClient, CompositorClient

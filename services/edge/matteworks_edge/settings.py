@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from matteworks_common.http_lifecycle import HttpSettings
 from matteworks_common.settings import MEBIBYTE
+from matteworks_outbound.addresses import parse_networks
 
 
 class EdgeSettings(HttpSettings):
@@ -88,8 +87,3 @@ class EdgeSettings(HttpSettings):
         if self.fetch_ports.strip() == "*":
             return None
         return frozenset(int(part) for part in self.fetch_ports.split(","))
-
-
-def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Networks in CIDR notation separated by commas. Raises ValueError."""
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

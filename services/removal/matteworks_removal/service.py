@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from google.protobuf import duration_pb2
@@ -86,6 +86,10 @@ class Progress:
     on_reserved: Callable[[auth_pb2.ReserveResponse], None] = lambda _: None
 
 
+async def _keep_nothing(_: compositor_pb2.RemoveBackgroundResponse) -> None:
+    return
+
+
 class RemovalService:
     """Serves one removal at a time; holds no state between two."""
 
@@ -111,12 +115,16 @@ class RemovalService:
         *,
         request_id: str,
         charge_id: str = "",
+        terms: auth_pb2.ReserveRequest | None = None,
+        keep: Callable[[compositor_pb2.RemoveBackgroundResponse], Awaitable[None]] = _keep_nothing,
     ) -> Removal:
-        """Get the pictures, check them, hold credits, render, charge.
+        """Get the pictures, check them, hold credits, render, keep, charge.
 
         `request_id` is for logs. The charge is idempotent on `charge_id`; without one every call is
-        charged anew, which is right where the id would be the caller's own. Raises the MatteworksError of
-        the first step that fails; then nothing is charged.
+        charged anew, which is right where the id would be the caller's own. `terms` are what else the
+        reservation says: dialect, urgency, what it takes of a rate limit. `keep` stores the result before
+        it is charged, and may refuse. Raises the MatteworksError of the first step that fails; then nothing
+        is charged.
         """
         stages = progress.stages
         with stages.measure("fetch"):
@@ -149,6 +157,8 @@ class RemovalService:
             rate_scope=request.counting.rate_scope,
             urgency=request.counting.urgency,
         )
+        if terms is not None:
+            reserve.MergeFrom(terms)
         render = _render_request(request_id, request, picture, background)
         start = time.perf_counter()
         async with self._ledger.hold(reserve) as hold:
@@ -159,6 +169,8 @@ class RemovalService:
             with stages.measure("render"):
                 response = await self._compositor.remove_background(render)
             stages.extend("render.", response.stages)
+            with stages.measure("keep"):
+                await keep(response)
             with stages.measure("commit"):
                 charged_milli = await hold.commit(time.perf_counter() - start)
         return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_edge.settings import parse_networks
-from matteworks_outbound.addresses import PublicAddresses
+from matteworks_outbound.addresses import PublicAddresses, parse_networks
 
 PRIVATE_V4 = ["127.0.0.1", "10.0.0.1", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1",
               "0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1",  # noqa: S104
