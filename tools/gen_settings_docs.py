@@ -16,6 +16,7 @@ from matteworks_compositor.settings import CompositorSettings
 from matteworks_console.settings import ConsoleSettings
 from matteworks_edge.settings import EdgeSettings
 from matteworks_inference.settings import InferenceSettings
+from matteworks_jobs.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
@@ -26,6 +27,7 @@ _SERVICES: tuple[type[ServiceSettings], ...] = (
     CompositorSettings,
     InferenceSettings,
     ConsoleSettings,
+    WorkerSettings,
 )
 _COMMAND_LINE = (
     ("MATTEWORKS_BASE_URL", "Server that `matteworks remove` sends photos to."),

@@ -115,16 +115,14 @@ class RemovalService:
         *,
         request_id: str,
         charge_id: str = "",
-        terms: auth_pb2.ReserveRequest | None = None,
         keep: Callable[[compositor_pb2.RemoveBackgroundResponse], Awaitable[None]] = _keep_nothing,
     ) -> Removal:
         """Get the pictures, check them, hold credits, render, keep, charge.
 
         `request_id` is for logs. The charge is idempotent on `charge_id`; without one every call is
-        charged anew, which is right where the id would be the caller's own. `terms` are what else the
-        reservation says: dialect, urgency, what it takes of a rate limit. `keep` stores the result before
-        it is charged, and may refuse. Raises the MatteworksError of the first step that fails; then nothing
-        is charged.
+        charged anew, which is right where the id would be the caller's own. `keep` stores the
+        result before it is charged, and may refuse. Raises the MatteworksError of the first step that
+        fails; then nothing is charged.
         """
         stages = progress.stages
         with stages.measure("fetch"):
@@ -157,8 +155,6 @@ class RemovalService:
             rate_scope=request.counting.rate_scope,
             urgency=request.counting.urgency,
         )
-        if terms is not None:
-            reserve.MergeFrom(terms)
         render = _render_request(request_id, request, picture, background)
         start = time.perf_counter()
         async with self._ledger.hold(reserve) as hold:

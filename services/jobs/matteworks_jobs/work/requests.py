@@ -8,7 +8,7 @@ from matteworks.jobs.v1 import jobs_pb2, removal_pb2
 from matteworks_imaging.header import MAX_FILE_BYTES
 from matteworks_outbound.urls import check_url
 from matteworks_removal.offers import Size, Tariff
-from matteworks_removal.service import RemovalRequest
+from matteworks_removal.service import Counting, RemovalRequest
 from matteworks_removal.sources import PictureSource, RemotePicture, SentPicture
 
 _DEFAULT_SIZE = Size(credits_milli=1000, max_pixels=50_000_000)
@@ -30,6 +30,12 @@ def removal_request(request: jobs_pb2.CreateRemovalRequest, item_id: str, image:
         options=spec.options,
         scope=f"item/{item_id}",
         max_file_bytes=spec.max_file_bytes or MAX_FILE_BYTES,
+        # The call that it came with was counted.
+        counting=Counting(
+            dialect=request.caller.dialect,
+            rate_unit=plan_pb2.RATE_UNIT_NONE,
+            urgency=auth_pb2.URGENCY_DEFERRED,
+        ),
     )
 
 
@@ -37,15 +43,6 @@ def caller_of(caller: removal_pb2.Caller) -> auth_pb2.AuthenticateResponse:
     """The caller as the removal library knows it."""
     return auth_pb2.AuthenticateResponse(
         account_id=caller.account_id, key_id=caller.key_id, is_test=caller.is_test
-    )
-
-
-def terms_of(caller: removal_pb2.Caller) -> auth_pb2.ReserveRequest:
-    """Queued work takes nothing of a rate limit: the call that it came with was counted."""
-    return auth_pb2.ReserveRequest(
-        dialect=caller.dialect,
-        urgency=auth_pb2.URGENCY_DEFERRED,
-        rate_unit=plan_pb2.RATE_UNIT_NONE,
     )
 
 

@@ -33,7 +33,7 @@ from matteworks_jobs.stores.items import ItemStore
 from matteworks_jobs.stores.records import ItemRecord
 from matteworks_jobs.stores.results import ResultIndex
 from matteworks_jobs.work.queue import TryLater
-from matteworks_jobs.work.requests import caller_of, removal_request, terms_of
+from matteworks_jobs.work.requests import caller_of, removal_request
 from matteworks_removal.service import Progress, Removal, RemovalRequest
 
 # A worker died over this item so often that the item is to blame.
@@ -65,7 +65,6 @@ class PaidRemoval(Protocol):
         *,
         request_id: str,
         charge_id: str = "",
-        terms: auth_pb2.ReserveRequest | None = None,
         keep: Callable[[compositor_pb2.RemoveBackgroundResponse], Awaitable[None]],
     ) -> Removal:
         """See RemovalService."""
@@ -152,7 +151,6 @@ class ItemRunner:
             Progress(),
             request_id=item.item_id,
             charge_id=_charge_id(item),
-            terms=terms_of(request.caller),
             keep=keep,
         )
         rendering = removal.response.rendering
