@@ -5,7 +5,8 @@
 
 `--data` holds one folder per set with `images/` and `masks/` or `alpha/` (same stem, PNG); `--models`
 holds isnet.onnx, u2netp.onnx and modnet.onnx. Prints, per set and way: mae, iou, biou (near the true
-contour), soft (share of half-transparent pixels beyond the truth's), sad (thousands), recall. The plain
+contour), soft (share of half-transparent pixels beyond the truth's), sad (thousands), recall, edge (mean
+error near the true contour). The plain
 pipeline is one network, the picture stretched to its input, the answer scaled to its own minimum and
 maximum and enlarged. `--cache` keeps the networks' answers, so that a second run needs no network.
 Each way runs the networks that the service runs for that quality, the second look of `best` included.
@@ -32,6 +33,7 @@ from matteworks_inference.subject.networks import SubjectNetworks
 from matteworks_inference.tasks.segmentation.ensemble import (
     GENERAL,
     PORTRAIT,
+    PORTRAYED,
     SMALL,
     Look,
     Quality,
@@ -45,7 +47,7 @@ from matteworks_inference.tasks.segmentation.ensemble import (
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 LARGEST_SIDE_PX = 1024
-FIGURES = ("mae", "iou", "biou", "soft", "sad", "recall")
+FIGURES = ("mae", "iou", "biou", "soft", "sad", "recall", "edge")
 WAYS: tuple[Quality, ...] = ("fast", "balanced", "best")
 WORST_COUNT = 12
 TILE_PX = 240
@@ -182,11 +184,12 @@ def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, 
     guess = classify(evidence["logits"], decode_boxes(evidence["codes"], evidence["labels"]))
     subject = subject_for_routing(guess)
     height, width = case.picture.shape[:2]
-    portrait = f"{PORTRAIT}{portrait_short_side_px(quality, width, height)}"
+    sized_for: Quality = quality if subject in PORTRAYED else "balanced"
+    portrait = f"{PORTRAIT}{portrait_short_side_px(sized_for, width, height)}"
     roles = networks_needed(subject, quality)
     names = {role: portrait if role == PORTRAIT else role for role in roles}
     mattes: dict[str, Bytes | Floats] = {}
-    while asked := still_needed(roles, mattes, quality):
+    while asked := still_needed(roles, mattes, quality, subject):
         answers = networks.answers(case, tuple(names[role] for role in asked))
         mattes |= {role: answers[names[role]] for role in asked}
     small = squeezed(case.picture)
@@ -218,7 +221,7 @@ def measure(alpha: Bytes, truth: Bytes) -> tuple[float, ...]:
     recall = float(np.count_nonzero(p & g) / max(1, int(np.count_nonzero(g))))
     return (
         float(difference.mean()), overlap(p, g), overlap(p & near, g & near), soft(a) - soft(t),
-        float(difference.sum()) / 1000, recall,
+        float(difference.sum()) / 1000, recall, float(difference[near].mean()) if near.any() else 0.0,
     )  # fmt: skip
 
 

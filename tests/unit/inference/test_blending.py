@@ -202,9 +202,19 @@ def test_the_small_network_waits_for_a_person_and_is_spared_where_two_agree() ->
 def test_best_and_everything_but_people_are_never_spared_a_voice() -> None:
     assert still_needed(networks_needed("person", "best"), {}, "best") == (GENERAL, SMALL, PORTRAIT)
     product = networks_needed("product", "balanced")
-    assert still_needed(product, {}, "balanced") == (GENERAL, SMALL)
+    assert still_needed(product, {}, "balanced", "product") == (GENERAL, SMALL)
     # A portrait network was asked too early: the picture shows no person.
-    assert still_needed(product, {GENERAL: SURE, PORTRAIT: SURE}, "balanced") == (SMALL,)
+    assert still_needed(product, {GENERAL: SURE, PORTRAIT: SURE}, "balanced", "product") == (SMALL,)
+
+
+def test_the_portrait_network_is_asked_about_a_thing_only_where_its_contour_is_soft() -> None:
+    product = networks_needed("product", "balanced")
+    furry = cv2.GaussianBlur(SURE, (0, 0), 9)
+    assert still_needed(product, {GENERAL: SURE, SMALL: SURE}, "balanced", "product") == ()
+    assert still_needed(product, {GENERAL: np.asarray(furry), SMALL: SURE}, "balanced", "product") == (
+        PORTRAIT,
+    )
+    assert PORTRAIT not in networks_needed("car", "best")
 
 
 @pytest.mark.parametrize(("available", "wanted"), [((GENERAL, PORTRAIT), (GENERAL,)), ((PORTRAIT,), ())])

@@ -166,7 +166,7 @@ class Segmenter:
         route = subject.type or None
         expected = route if evidence is None else evidence.expected or _NOTHING_IN_PARTICULAR
         wanted = self.models.for_blend(expected, quality)
-        first = {role: wanted[role] for role in ensemble.still_needed(wanted, {}, quality)}
+        first = {role: wanted[role] for role in ensemble.still_needed(wanted, {}, quality, expected)}
         await self._run_networks(first, picture, quality, deadline_s, runs, stages)
         if evidence is not None:
             # The matte tells which of the things that were seen is the subject.
@@ -175,10 +175,12 @@ class Segmenter:
             subject, route = Subject(guess.type, guess.confidence), subject_for_routing(guess)
             wanted = self.models.for_blend(route, quality)
         with stages.measure("refine"):
-            next_roles = await self._run(ensemble.still_needed, wanted, runs.mattes, quality)
+            next_roles = await self._run(ensemble.still_needed, wanted, runs.mattes, quality, route)
         if next_roles:
             missing = {role: wanted[role] for role in next_roles}
-            await self._run_networks(missing, picture, quality, deadline_s, runs, stages)
+            # Of what is not a person the portrait network loses sight at its finer sizes.
+            size_quality: Quality = quality if route in ensemble.PORTRAYED else "balanced"
+            await self._run_networks(missing, picture, size_quality, deadline_s, runs, stages)
         with stages.measure("refine"):
             matte = await self._run(ensemble.blend, picture.pixels, runs.mattes, route, quality)
         if quality == "best":
@@ -201,6 +203,7 @@ class Segmenter:
             return matte
         closer = _Runs()
         general = self.models.for_blend(_NOTHING_IN_PARTICULAR, "best")
+        general = {role: entry for role, entry in general.items() if role != ensemble.PORTRAIT} or general
         part = picture.cropped(look.left, look.top, look.right, look.bottom)
         await self._run_networks(general, part, "best", deadline_s, closer, stages)
         runs.queue_s += closer.queue_s
@@ -257,7 +260,11 @@ def _judge(evidence: _Evidence, matte: MatteArray) -> SubjectGuess:
 
 
 def _network_input(picture: Picture, entry: ModelEntry, quality: Quality) -> tuple[NetworkKey, PixelArray]:
-    sizes_px = entry.fine_input_sizes_px if quality == "best" else entry.input_sizes_px
+    sizes_px = entry.input_sizes_px
+    shorter_px = min(picture.source_width_px, picture.source_height_px)
+    # A picture that has less to show than the fine inputs hold is not enlarged to them.
+    if quality == "best" and shorter_px >= min(min(size_px) for size_px in entry.fine_input_sizes_px):
+        sizes_px = entry.fine_input_sizes_px
     width_px, height_px = nearest_size_px(sizes_px, picture.source_width_px, picture.source_height_px)
     return NetworkKey(entry.name, width_px, height_px), picture.resized(width_px, height_px)
 
