@@ -195,7 +195,9 @@ class _Stack:
         target = str(address)
         await self._when_ready(auth, wait_for_serving(target))
         try:
-            return await development_key(target, self._state.secret("admin-token"), self._state)
+            port = self._addresses.public.port
+            origins = [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
+            return await development_key(target, self._state.secret("admin-token"), self._state, origins)
         except grpc.aio.AioRpcError as error:
             raise CommandFailed(
                 f"The development account could not be made: {error.code().name}: {error.details()}"

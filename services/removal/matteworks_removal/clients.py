@@ -24,9 +24,13 @@ class AuthClient:
         self._stub = auth_pb2_grpc.AuthServiceStub(channel)
         self._timeout_s = timeout_s
 
-    async def authenticate(self, api_key: str) -> auth_pb2.AuthenticateResponse:
-        """Whose key it is."""
-        request = auth_pb2.AuthenticateRequest(api_key=api_key)
+    async def authenticate(
+        self, api_key: str, *, origin: str = "", client_address: str = "", dialect: str = ""
+    ) -> auth_pb2.AuthenticateResponse:
+        """Whose key it is. A key that is restricted to something that is not told is refused."""
+        request = auth_pb2.AuthenticateRequest(
+            api_key=api_key, origin=origin, client_address=client_address, dialect=dialect
+        )
         return await call(self._stub.Authenticate, request, timeout_s=self._timeout_s)
 
     async def get_account(self, account_id: str) -> auth_pb2.GetAccountResponse:

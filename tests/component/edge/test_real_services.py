@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, usage_pb2
+from matteworks.auth.v1.key_restrictions_pb2 import KeyRestrictions
 from matteworks_auth.app import build as build_auth
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.channels import open_channel
@@ -79,7 +80,7 @@ def _granting(channel: grpc.aio.Channel) -> Callable[..., Awaitable[str]]:
     admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
     metadata = (("authorization", f"Bearer {ADMIN_TOKEN}"),)
 
-    async def grant(credits_milli: int, plan: str = "") -> str:
+    async def grant(credits_milli: int, plan: str = "", restrictions: KeyRestrictions | None = None) -> str:
         made = await admin.CreateAccount(auth_pb2.CreateAccountRequest(plan=plan), metadata=metadata)
         account_id = made.account.account_id
         if credits_milli:
@@ -92,7 +93,9 @@ def _granting(channel: grpc.aio.Channel) -> Callable[..., Awaitable[str]]:
                 ),
                 metadata=metadata,
             )
-        key = await admin.CreateKey(auth_pb2.CreateKeyRequest(account_id=account_id), metadata=metadata)
+        key = await admin.CreateKey(
+            auth_pb2.CreateKeyRequest(account_id=account_id, restrictions=restrictions), metadata=metadata
+        )
         return key.api_key
 
     return grant
@@ -184,3 +187,49 @@ async def test_a_turned_picture_comes_back_upright(orientation: int) -> None:
         answer = await services.remove(key, picture(300, 200, orientation=orientation), size="auto")
         expected = ("200", "300") if orientation >= 5 else ("300", "200")
         assert (answer.headers["x-width"], answer.headers["x-height"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "allowed", "refused"),
+    [
+        (
+            KeyRestrictions(allowed_origins=["https://shop.example"]),
+            {"Origin": "https://shop.example"},
+            [{}, {"Origin": "https://evil.example"}],
+        ),
+        (
+            # What stands before the proxy's own entry came with the request.
+            KeyRestrictions(allowed_networks=["203.0.113.0/24"]),
+            {"X-Forwarded-For": "10.0.0.1, 203.0.113.9"},
+            [{}, {"X-Forwarded-For": "203.0.113.9, 10.0.0.1"}],
+        ),
+    ],
+    ids=["origins", "networks"],
+)
+async def test_a_restricted_key_works_only_where_it_may(
+    restrictions: KeyRestrictions, allowed: dict[str, str], refused: list[dict[str, str]]
+) -> None:
+    async with real_services() as services:
+        key = await services.grant(2000, restrictions=restrictions)
+
+        async def status(headers: dict[str, str]) -> int:
+            files = {"image_file": picture(90, 60)}
+            answer = await services.http.post(
+                "/v1.0/removebg", files=files, headers={"X-Api-Key": key, **headers}
+            )
+            return answer.status_code
+
+        assert await status(allowed) == 200
+        assert [await status(headers) for headers in refused] == [403] * 2
+
+
+async def test_a_key_for_one_dialect_is_refused_in_another() -> None:
+    async with real_services() as services:
+        key = await services.grant(2000, restrictions=KeyRestrictions(allowed_dialects=["bgeraser"]))
+        files = {"image_file": picture(90, 60)}
+        answers = [
+            (await services.http.post(path, files=files, headers={"X-Api-Key": key})).status_code
+            for path in ("/v1/removebg", "/v1.0/removebg")
+        ]
+
+    assert answers == [200, 403]

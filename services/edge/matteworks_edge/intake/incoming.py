@@ -24,10 +24,15 @@ T = TypeVar("T")
 
 
 async def authenticate(request: Request, auth: AuthClient) -> auth_pb2.AuthenticateResponse:
-    """Whose request it is. The body has not been touched. Raises Unauthenticated, Unavailable."""
+    """Whose request it is. The body has not been touched. Raises Unauthenticated, Forbidden, Unavailable."""
     exchange = exchange_of(request)
     with exchange.stages.measure("authenticate"):
-        caller = await auth.authenticate(read_key(request.headers, exchange.dialect.key_header))
+        caller = await auth.authenticate(
+            read_key(request.headers, exchange.dialect.key_header),
+            origin=request.headers.get("origin", ""),
+            client_address=_client_address(request),
+            dialect=exchange.dialect.name,
+        )
     exchange.key_id = caller.key_id
     return caller
 
@@ -72,6 +77,12 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         for task in (working, watching):
             task.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
+
+
+def _client_address(request: Request) -> str:
+    # The proxy adds the address that it saw; what stands before it came with the request.
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return forwarded or (request.client.host if request.client else "")
 
 
 async def _disconnection(receive: Callable[[], Awaitable[Message]]) -> None:
