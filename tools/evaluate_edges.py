@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_common.stages import Stages
+from matteworks_compositor.inference_client import Segmentation
 from matteworks_compositor.kernels.foreground_colours import estimate_foreground
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job, made
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
-from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
 from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.header import read_header

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_common.stages import Stages
+from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.options.model import (
     CropMargins,
     OutputFormat,
@@ -34,7 +35,6 @@ from matteworks_compositor.options.model import (
 )
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
-from matteworks_compositor.segmenter import GrpcSegmenter
 from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.encoding import encode_png
 from matteworks_imaging.limits import admit_file
@@ -146,7 +146,9 @@ async def render_sheet(subjects: list[Subject], inference_target: str) -> Bytes8
     """The sheet, H×W×3 RGB: a row for each subject, a column for each variant."""
     with ThreadPoolExecutor(1) as executor:
         async with grpc.aio.insecure_channel(inference_target) as channel:
-            pipeline = Pipeline(build_steps(Decoder(), GrpcSegmenter(channel, INFERENCE_TIMEOUT_S)), executor)
+            pipeline = Pipeline(
+                build_steps(Decoder(), InferenceClient(channel, INFERENCE_TIMEOUT_S)), executor
+            )
             rows = [
                 np.hstack([await render_tile(pipeline, subject, variant) for variant in VARIANTS])
                 for subject in subjects

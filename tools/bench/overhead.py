@@ -28,10 +28,10 @@ from prometheus_client import CollectorRegistry
 from matteworks_common.clock import SystemClock
 from matteworks_common.stages import Stages
 from matteworks_common.vocabulary import SUBJECT_TYPES
+from matteworks_compositor.inference_client import Segmentation
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
-from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_imaging.limits import admit_file
@@ -67,7 +67,7 @@ class LocalSegmenter:
         quality: Quality,
         subject_type: SubjectType,
     ) -> Segmentation:
-        """See `matteworks_compositor.segmenter.Segmenter`."""
+        """See `matteworks_compositor.inference_client.Segmenter`."""
         segmented = await self._segmenter.segment(
             Picture(pixels, source_size.width_px, source_size.height_px),
             model=model,

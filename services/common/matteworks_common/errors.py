@@ -137,6 +137,13 @@ class LimitExceeded(MatteworksError):
         super().__init__(reason, message, metadata=metadata, retry_after_s=retry_after_s)
 
 
+def overloaded(message: str, expected_s: float = 0.0) -> LimitExceeded:
+    """The refusal of one who would be served in `expected_s`, the same wherever one is given: half of that
+    is worth waiting for, because others may give up; at least a second.
+    """
+    return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
+
+
 class DeadlineExceeded(MatteworksError):
     """The time is up, or what is left of it cannot be met."""
 

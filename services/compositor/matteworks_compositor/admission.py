@@ -13,9 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
-from matteworks_common.errors import DeadlineExceeded, LimitExceeded
+from matteworks_common.errors import DeadlineExceeded, overloaded
 
 __all__ = ["Admission"]
 
@@ -69,11 +68,7 @@ class Admission:
             self.in_flight_megapixels += weight
             return
         if self.waiting_megapixels + weight > self._max_waiting:
-            raise LimitExceeded(
-                reasons.ERROR_REASON_OVERLOADED,
-                "Too many megapixels are waiting already.",
-                retry_after_s=self._expected_wait_s(),
-            )
+            raise overloaded("Too many megapixels are waiting already.", self._expected_wait_s())
         waiter = _Waiter(weight, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self.waiting_megapixels += weight

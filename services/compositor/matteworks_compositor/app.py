@@ -17,9 +17,9 @@ from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
+from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
-from matteworks_compositor.segmenter import GrpcSegmenter
 from matteworks_compositor.servicer import CompositorServicer
 from matteworks_compositor.settings import CompositorSettings
 from matteworks_imaging.decoding import Decoder, configure_libvips
@@ -45,7 +45,7 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         )
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)
-        steps = build_steps(Decoder(), GrpcSegmenter(channel, settings.inference_timeout_s), threads)
+        steps = build_steps(Decoder(), InferenceClient(channel, settings.inference_timeout_s), threads)
         compositor = Compositor(Pipeline(steps, executor), admission, CompositorMetrics(registry, admission))
         servicer = CompositorServicer(compositor)
         return App(

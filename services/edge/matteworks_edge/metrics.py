@@ -1,4 +1,4 @@
-"""Every metric of the edge. Labels come from closed sets: route names, error reasons, stage names."""
+"""Every metric of the edge. Labels come from closed sets: dialects, routes, error reasons, stages."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class EdgeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "matteworks_edge_requests",
-            "Answered requests by route, and `ok` or the reason of the first error.",
-            ["route", "outcome"],
+            "Answered requests by dialect, route, and `ok` or the reason of the first error.",
+            ["dialect", "route", "outcome"],
             registry=registry,
         )
         self.request_seconds = Histogram(
             "matteworks_edge_request_seconds",
             "Time from the request's headers to the end of the answer.",
-            ["route"],
+            ["dialect", "route"],
             buckets=DURATION_BUCKETS_S,
             registry=registry,
         )

@@ -145,14 +145,16 @@ class ExchangeMiddleware:
         return (Internal(exchange.request_id),)
 
     def _account_for(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
-        self._metrics.requests.labels(exchange.route, exchange.outcome).inc()
-        self._metrics.request_seconds.labels(exchange.route).observe(duration_s)
+        dialect = exchange.dialect.name
+        self._metrics.requests.labels(dialect, exchange.route, exchange.outcome).inc()
+        self._metrics.request_seconds.labels(dialect, exchange.route).observe(duration_s)
         for stage, stage_s in exchange.stages.durations_s:
             if stage in _OWN_STAGES:
                 self._metrics.stage_seconds.labels(stage).observe(stage_s)
         write = log.debug if exchange.route in ("healthz", "readyz") else log.info
         write(
             "request",
+            dialect=dialect,
             route=exchange.route,
             method=scope["method"],
             status=exchange.status,

@@ -15,10 +15,10 @@ import pytest
 from matteworks_common.context import CallContext, current_call
 from matteworks_common.errors import DeadlineExceeded
 from matteworks_common.stages import Stages
+from matteworks_compositor.inference_client import MatteSource
 from matteworks_compositor.options.model import RenderOptions
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_compositor.pipeline.pipeline import ComputingStep, Pipeline, Step, WaitingStep, build_steps
-from matteworks_compositor.segmenter import Segmenter
 from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.limits import admit_file
 from tests.component.compositor.pictures import encoded, gradient
@@ -122,5 +122,5 @@ def test_the_document_lists_the_steps_in_their_order() -> None:
     assert documented == [step.name for step in build_steps(Decoder(), _NoSegmenter())]
 
 
-class _NoSegmenter(Segmenter):
+class _NoSegmenter(MatteSource):
     """Never asked."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tools.drawn_subjects import DRAWN_SUBJECTS
 
 from matteworks_common.stages import Stages
+from matteworks_compositor.inference_client import Segmentation
 from matteworks_compositor.options.model import (
     Channels,
     Color,
@@ -26,7 +27,6 @@ from matteworks_compositor.options.model import (
 )
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
-from matteworks_compositor.segmenter import Segmentation
 from matteworks_imaging.box import Size
 from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.encoding import encode_png

@@ -18,6 +18,7 @@ from functools import partial
 from matteworks_common.context import current_call
 from matteworks_common.errors import DeadlineExceeded
 from matteworks_common.stages import Stages
+from matteworks_compositor.inference_client import MatteSource
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_compositor.pipeline.steps import (
     background,
@@ -37,7 +38,6 @@ from matteworks_compositor.pipeline.steps import (
     working_copy,
     working_copy_of_crop,
 )
-from matteworks_compositor.segmenter import Segmenter
 from matteworks_imaging.decoding import Decoder
 
 __all__ = ["ComputingStep", "Pipeline", "Step", "WaitingStep", "build_steps"]
@@ -62,7 +62,7 @@ class WaitingStep:
 Step = ComputingStep | WaitingStep
 
 
-def build_steps(decoder: Decoder, segmenter: Segmenter, threads: int = 1) -> tuple[Step, ...]:
+def build_steps(decoder: Decoder, segmenter: MatteSource, threads: int = 1) -> tuple[Step, ...]:
     """Every step, in order. Each looks at the job first and does nothing when nothing was asked of it.
 
     `threads` is how many one picture may use where a step cuts its work itself.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.errors import LimitExceeded
+from matteworks_common.errors import overloaded
 from matteworks_edge.metrics import EdgeMetrics
 
 
@@ -37,7 +36,7 @@ class Admission:
     def slot(self) -> Iterator[Slot]:
         """Hold a place while the block runs. Raises LimitExceeded (OVERLOADED) at once when none is free."""
         if self._requests >= self._max_requests:
-            raise _overloaded()
+            raise overloaded("Too many uploads are being handled.")
         self._requests += 1
         slot = Slot(self)
         try:
@@ -50,12 +49,6 @@ class Admission:
     def take(self, byte_count: int) -> None:
         """Count bytes; refuse them when they do not fit any more."""
         if self._bytes + byte_count > self._max_bytes:
-            raise _overloaded()
+            raise overloaded("Too many uploads are being handled.")
         self._bytes += byte_count
         self._metrics.buffered_bytes.set(self._bytes)
-
-
-def _overloaded() -> LimitExceeded:
-    return LimitExceeded(
-        reasons.ERROR_REASON_OVERLOADED, "Too many uploads are being handled.", retry_after_s=1.0
-    )

@@ -6,9 +6,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.errors import LimitExceeded
-
 ResultT = TypeVar("ResultT")
 _KeyT = TypeVar("_KeyT", bound=Hashable, contravariant=True)
 _ItemT = TypeVar("_ItemT", contravariant=True)
@@ -45,11 +42,6 @@ class QueueObserver(Protocol):
 
     def batch_finished(self, item_count: int, run_s: float) -> None:
         """The device ran a batch, failed or not."""
-
-
-def overloaded(message: str, expected_s: float) -> LimitExceeded:
-    """The refusal of one who would be served in `expected_s`: half of that is worth waiting for."""
-    return LimitExceeded(reasons.ERROR_REASON_OVERLOADED, message, retry_after_s=max(1.0, expected_s / 2))
 
 
 @dataclass(frozen=True)

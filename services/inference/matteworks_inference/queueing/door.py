@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from matteworks_common.clock import Clock
-from matteworks_inference.queueing.contract import overloaded
+from matteworks_common.errors import overloaded
 
 __all__ = ["PictureAdmission"]
 

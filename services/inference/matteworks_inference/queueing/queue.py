@@ -23,14 +23,13 @@ import structlog
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock, Timer
-from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable
+from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable, overloaded
 from matteworks_inference.queueing.contract import (
     BatchLimits,
     BatchRunner,
     DeviceLost,
     Outcome,
     QueueObserver,
-    overloaded,
 )
 from matteworks_inference.queueing.turns import DeviceTurns, Turn
 from matteworks_inference.queueing.waiting import Entry, ItemT, KeyT, ResultT, WaitingLine

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from matteworks_compositor.inference_client import MatteSource
 from matteworks_compositor.options.model import SubjectType
 from matteworks_compositor.pipeline.job import Job, State, made
-from matteworks_compositor.segmenter import Segmenter
 from matteworks_imaging.box import Size
 
 
-async def apply(segmenter: Segmenter, job: Job, state: State) -> None:
+async def apply(segmenter: MatteSource, job: Job, state: State) -> None:
     """Reads `model_input`; sets `matte`, `model`, `subject_type`, `subject_confidence`,
     `upstream_stages`. Skipped when the caller brought the matte.
     """

@@ -41,9 +41,9 @@ Floats: TypeAlias = NDArray[np.float32]
 Quality: TypeAlias = Literal["fast", "balanced", "best"]
 
 # The roles of the networks; the caller knows which model file plays which.
-GENERAL: Final = "isnet"
-SMALL: Final = "u2netp"
-PORTRAIT: Final = "modnet"
+GENERAL: Final = "general"
+SMALL: Final = "small"
+PORTRAIT: Final = "portrait"
 
 PERSON: Final = "person"
 # Subjects that the portrait network is asked about whatever their contour looks like; None: unsure.

@@ -18,7 +18,7 @@ from matteworks_common.errors import Unavailable
 from matteworks_compositor.options.model import Quality, SubjectType
 from matteworks_imaging.box import Size
 
-__all__ = ["GrpcSegmenter", "Segmentation", "Segmenter"]
+__all__ = ["InferenceClient", "MatteSource", "Segmentation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Segmentation:
     stages: tuple[tuple[str, float], ...] = ()
 
 
-class Segmenter(Protocol):
+class MatteSource(Protocol):
     """Makes mattes."""
 
     async def segment(
@@ -53,7 +53,7 @@ class Segmenter(Protocol):
         """
 
 
-class GrpcSegmenter:
+class InferenceClient:
     """Asks the inference service. `timeout_s` bounds a call that has no nearer deadline."""
 
     def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
@@ -69,7 +69,7 @@ class GrpcSegmenter:
         quality: Quality,
         subject_type: SubjectType,
     ) -> Segmentation:
-        """See `Segmenter`. Raises Unavailable too when the answer makes no sense."""
+        """See `MatteSource`. Raises Unavailable too when the answer makes no sense."""
         context = current_call.get()
         request = inference_pb2.SegmentRequest(
             request_id=context.request_id if context else "",
