@@ -51,6 +51,7 @@ class JobsStack:
     environment: dict[str, str]
     objects: Path
     deps: JobsDependencies
+    target: str
 
     def spec(self, width_px: int = 40, **more: Any) -> removal_pb2.RemovalSpec:
         """A small picture to cut out for one credit."""
@@ -185,4 +186,5 @@ async def jobs_stack(
             environment,
             objects,
             deps,
+            f"127.0.0.1:{service.port}",
         )

@@ -20,7 +20,9 @@ from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
 from matteworks_console import formats
 from matteworks_console.clients import AccountsClient, ModelsClient
+from matteworks_console.jobs_client import JobsClient
 from matteworks_console.middleware import PageMetrics, PageMiddleware
+from matteworks_console.pages.jobs import JobPages
 from matteworks_console.pages.keys import KeyPages
 from matteworks_console.pages.operators import OperatorPages
 from matteworks_console.pages.overview import POLL_S, OverviewPages
@@ -52,7 +54,14 @@ async def build(settings: ConsoleSettings, deps: ConsoleDependencies | None = No
         draining = asyncio.Event()
         static_files = StaticFiles("/console/static")
         has_console = bool(settings.admin_token.get_secret_value())
-        renderer = Renderer(static_files, {"has_console": has_console, "has_try_it": settings.try_it})
+        renderer = Renderer(
+            static_files,
+            {
+                "has_console": has_console,
+                "has_try_it": settings.try_it,
+                "has_jobs": bool(settings.jobs_target),
+            },
+        )
         for convert in (formats.credits, formats.moment, formats.limit, formats.size):
             renderer.add_filter(convert.__name__, convert)
         try_it = TryItPages(renderer, settings.public_url, settings.browser_key_file, settings.try_it)
@@ -100,11 +109,18 @@ def _console_routes(
     models = ModelsClient(inference_channel, settings.auth_timeout_s)
     is_https = settings.public_url.startswith("https:")
     access = Access(accounts, store, deps.clock, admin_token, is_https)
+    jobs_routes = []
+    if settings.jobs_target:
+        jobs_channel = open_channel(settings.jobs_target, settings.max_message_bytes)
+        opening.push_async_callback(jobs_channel.close)
+        jobs = JobsClient(jobs_channel, settings.auth_timeout_s)
+        jobs_routes = JobPages(renderer, access, accounts, jobs, store).routes
     return [
         *SignInPages(renderer, access, try_it.browser_key).routes,
         *OverviewPages(renderer, access, accounts, draining, deps.poll_s).routes,
         *KeyPages(renderer, access, accounts, store, deps.clock).routes,
         *UsagePages(renderer, access, accounts, deps.clock).routes,
+        *jobs_routes,
         *OperatorPages(renderer, access, accounts, models, store).routes,
     ]
 

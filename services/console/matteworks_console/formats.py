@@ -22,4 +22,6 @@ def limit(value: int) -> str:
 
 def size(size_bytes: int) -> str:
     """Bytes as megabytes."""
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes else ""
+    if not size_bytes:
+        return ""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e7 else f"{size_bytes / 1e6:.0f} MB"

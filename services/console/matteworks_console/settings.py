@@ -46,6 +46,11 @@ class ConsoleSettings(HttpSettings):
         "127.0.0.1:8081",
         description="Where inference is reached, as host:port: the internal listener or itself.",
     )
+    jobs_target: str = Field(
+        "",
+        description="Where jobs is reached, as host:port: usually the internal listener. Empty: no pages of "
+        "batches, stored results and webhooks.",
+    )
     store_url: SecretStr = Field(
         SecretStr("memory:"),
         description="Valkey that keeps sign-ins, as redis://HOST:PORT/DB, or `memory:` for one process that "

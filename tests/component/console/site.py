@@ -126,31 +126,40 @@ class Site:
 async def running_site(**settings: Any) -> AsyncIterator[Site]:
     """Auth in memory, a console before it, and two accounts."""
     clock = ManualClock()
-    store = MemorySessionStore(clock)
     auth_settings = AuthSettings(
         store_url="memory:", key_pepper="pepper-of-the-tests", admin_token=ADMIN_TOKEN, drain_delay_s=0,
         key_cache_s=0,
     )  # fmt: skip
-    async with grpc_running(await build_auth(auth_settings, clock), auth_settings) as auth:
-        target = f"127.0.0.1:{auth.port}"
-        console_settings = ConsoleSettings(
-            listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=1, auth_target=target,
-            inference_target=target, admin_token=ADMIN_TOKEN, **settings,
-        )  # fmt: skip
-        console = await build(console_settings, ConsoleDependencies(clock, store, poll_s=0.02))
-        async with (
-            http_running(console, console_settings) as service,
-            open_channel(target, 96 * MEBIBYTE) as channel,
-        ):
-            site = Site(f"http://127.0.0.1:{service.port}", clock, *_stubs(channel), store)
-            for account_id in ("a", "b"):
-                await site.make_account(account_id)
-                site.keys[account_id] = await site.make_key(account_id)
-            try:
-                yield site
-            finally:
-                for browser in site.browsers:
-                    await browser.aclose()
+    async with (
+        grpc_running(await build_auth(auth_settings, clock), auth_settings) as auth,
+        site_before(f"127.0.0.1:{auth.port}", clock, **settings) as site,
+    ):
+        for account_id in ("a", "b"):
+            await site.make_account(account_id)
+            site.keys[account_id] = await site.make_key(account_id)
+        yield site
+
+
+@asynccontextmanager
+async def site_before(auth_target: str, clock: ManualClock, **settings: Any) -> AsyncIterator[Site]:
+    """A console before an auth service that runs."""
+    store = MemorySessionStore(clock)
+    console_settings = ConsoleSettings(
+        listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=1, auth_target=auth_target,
+        # Nobody serves models there.
+        inference_target=auth_target, admin_token=ADMIN_TOKEN, **settings,
+    )  # fmt: skip
+    console = await build(console_settings, ConsoleDependencies(clock, store, poll_s=0.02))
+    async with (
+        http_running(console, console_settings) as service,
+        open_channel(auth_target, 96 * MEBIBYTE) as channel,
+    ):
+        site = Site(f"http://127.0.0.1:{service.port}", clock, *_stubs(channel), store)
+        try:
+            yield site
+        finally:
+            for browser in site.browsers:
+                await browser.aclose()
 
 
 def _stubs(
