@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 BACKGROUNDS: Final = ("none", "colour", "picture")
@@ -40,6 +40,7 @@ class Call:
     path: str
     key_header: str
     headers: Mapping[str, str]
+    image_field: str
     fields: Mapping[str, str]
     background_field: str
     left_out: tuple[str, ...]
@@ -48,23 +49,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A public API. `size_names` are its words for our sizes; `lacks` what it cannot be asked for."""
+    """A public API. `sizes` are the fields that ask for our sizes; `lacks` is what it has no word for."""
 
     name: str
     title: str
     path: str
     key_header: str = "X-Api-Key"
-    size_names: Mapping[str, str] | None = None
+    image_field: str = "image_file"
+    colour_field: str = "bg_color"
+    sizes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
     format_by_accept: bool = False
 
     def call(self, choices: Choices) -> Call:
         """The request that asks this provider for `choices`, as far as it can be asked."""
-        fields: dict[str, str] = {}
+        fields = dict(self.sizes.get(choices.size, {}))
         background_field = ""
-        left_out = []
-        if self.size_names:
-            fields["size"] = self.size_names[choices.size]
         if not self.format_by_accept:
             fields["format"] = choices.format
         wanted = {
@@ -72,42 +72,61 @@ class Provider:
             "background picture": choices.background == "picture",
             "shadow": choices.shadow != "none",
             "crop": choices.crop,
+            "margin": choices.crop and choices.margin_percent != "0",
         }
         left_out = [what for what, is_wanted in wanted.items() if is_wanted and what in self.lacks]
         if choices.background == "colour" and "background" not in self.lacks:
-            fields["bg_color"] = choices.colour.lstrip("#")
+            fields[self.colour_field] = choices.colour.lstrip("#")
         if choices.background == "picture" and not self.lacks & {"background", "background picture"}:
             background_field = "bg_image_file"
         if choices.shadow != "none" and "shadow" not in self.lacks:
             fields["shadow_type"] = choices.shadow
         if choices.crop and "crop" not in self.lacks:
             fields["crop"] = "true"
-            if choices.margin_percent != "0" and self.name in ("removebg", "bgeraser"):
+            if wanted["margin"] and "margin" not in self.lacks:
                 fields["crop_margin"] = f"{choices.margin_percent}%"
         headers = {"Accept": _MEDIA_TYPES[choices.format]} if self.format_by_accept else {}
         return Call(
-            self.path, self.key_header, headers, fields, background_field, tuple(left_out), choices.format
+            self.path,
+            self.key_header,
+            headers,
+            self.image_field,
+            fields,
+            background_field,
+            tuple(left_out),
+            choices.format,
         )
 
 
+_AUTO_OR_PREVIEW: Final = {"auto": {"size": "auto"}, "preview": {"size": "preview"}}
 PROVIDERS: Final = (
-    Provider("removebg", "remove.bg", "/v1.0/removebg", size_names={"auto": "auto", "preview": "preview"}),
-    Provider("bgeraser", "bgeraser", "/v1/removebg", size_names={"auto": "auto", "preview": "preview"}),
+    Provider("removebg", "remove.bg", "/v1.0/removebg", sizes=_AUTO_OR_PREVIEW),
+    Provider("bgeraser", "bgeraser", "/v1/removebg", sizes=_AUTO_OR_PREVIEW),
     Provider(
         "photoroom",
         "Photoroom",
         "/v1/segment",
         key_header="x-api-key",
-        size_names={"auto": "full", "preview": "preview"},
-        lacks=frozenset({"shadow", "background picture"}),
+        sizes={"auto": {"size": "full"}, "preview": {"size": "preview"}},
+        lacks=frozenset({"shadow", "background picture", "margin"}),
     ),
     Provider(
         "clipdrop",
         "ClipDrop",
         "/remove-background/v1",
         key_header="x-api-key",
-        lacks=frozenset({"background", "shadow", "crop"}),
+        lacks=frozenset({"background", "shadow", "crop", "margin"}),
         format_by_accept=True,
+    ),
+    Provider(
+        "slazzer",
+        "Slazzer",
+        "/v2.0/remove_image_background",
+        key_header="API-KEY",
+        image_field="source_image_file",
+        colour_field="bg_color_code",
+        sizes={"preview": {"preview": "true"}},
+        lacks=frozenset({"shadow", "background picture", "margin"}),
     ),
 )
 LANGUAGES: Final = {"curl": "curl", "python": "Python", "node": "Node"}
@@ -146,7 +165,7 @@ def program(language: str, origin: str, call: Call) -> str:
 def _curl(origin: str, call: Call) -> str:
     lines = [f"curl {origin}{call.path}", f'-H "{call.key_header}: $MATTEWORKS_API_KEY"']
     lines += [f'-H "{name}: {value}"' for name, value in call.headers.items()]
-    lines.append("-F image_file=@photo.jpg")
+    lines.append(f"-F {call.image_field}=@photo.jpg")
     if call.background_field:
         lines.append(f"-F {call.background_field}=@background.jpg")
     lines += [f"-F {name}={value}" for name, value in call.fields.items()]
@@ -155,7 +174,7 @@ def _curl(origin: str, call: Call) -> str:
 
 
 def _python(origin: str, call: Call) -> str:
-    files = ['"image_file": open("photo.jpg", "rb")']
+    files = [f'"{call.image_field}": open("photo.jpg", "rb")']
     if call.background_field:
         files.append(f'"{call.background_field}": open("background.jpg", "rb")')
     headers = [f'"{call.key_header}": os.environ["MATTEWORKS_API_KEY"]']
@@ -175,7 +194,7 @@ def _python(origin: str, call: Call) -> str:
 
 
 def _node(origin: str, call: Call) -> str:
-    lines = ['form.append("image_file", new Blob([await readFile("photo.jpg")]), "photo.jpg");']
+    lines = [f'form.append("{call.image_field}", new Blob([await readFile("photo.jpg")]), "photo.jpg");']
     if call.background_field:
         lines.append(
             f'form.append("{call.background_field}", new Blob([await readFile("background.jpg")]), '

@@ -39,9 +39,10 @@ def test_choices_are_read_from_the_form() -> None:
 def test_a_choice_is_asked_for_or_named_as_left_out(provider: Provider) -> None:
     call = provider.call(EVERYTHING)
 
-    assert ("bg_color" in call.fields) != ("background" in call.left_out)
+    assert (provider.colour_field in call.fields) != ("background" in call.left_out)
     assert ("shadow_type" in call.fields) != ("shadow" in call.left_out)
     assert ("crop" in call.fields) != ("crop" in call.left_out)
+    assert ("crop_margin" in call.fields) != ("margin" in call.left_out)
     assert call.fields.get("format") == "webp" or call.headers == {"Accept": "image/webp"}
 
 
