@@ -63,7 +63,7 @@ class AsyncMatteworksClient:
         timeout_s: float | None = None,
         **choices: Unpack[RenderChoices],
     ) -> results.Cutout:
-        """The subject of a JPEG, PNG or WebP file, cut out and composed as chosen."""
+        """The subject of a picture file, cut out and composed as chosen."""
         request = requests.removal(picture, model, subject, quality, choices)
         return results.cutout_of(await self._call(self._compositor.RemoveBackground, request, timeout_s))
 

@@ -13,7 +13,9 @@ from matteworks.compositor.v1 import compositor_pb2
 Picture: TypeAlias = bytes | Path
 # Pixels as an int, or a share as text such as "12.5%".
 Length: TypeAlias = int | str
-Format: TypeAlias = Literal["auto", "png", "jpeg", "webp", "zip"]
+Format: TypeAlias = Literal[
+    "auto", "png", "jpeg", "webp", "zip", "webp_lossless", "avif", "tiff", "bmp", "gif"
+]
 Channels: TypeAlias = Literal["rgba", "alpha"]
 QualityName: TypeAlias = Literal["fast", "balanced", "best"]
 ShadowName: TypeAlias = Literal["none", "auto", "drop", "three_d", "car"]
@@ -33,8 +35,10 @@ SubjectName: TypeAlias = Literal[
 class RenderChoices(TypedDict, total=False):
     """Everything about the result; what is left out is as the service documents it.
 
-    `max_pixels`: larger pictures are made smaller. `roi`: left, top, right, bottom of where the subject is
-    looked for. `crop`: cut off the empty border; `crop_margin` is the room left (top, right, bottom, left).
+    `max_pixels`: larger pictures are made smaller. `encoding_quality`: 1 to 100, of lossy formats.
+    `keep_metadata`: EXIF data and resolution stay. `despill_color`: red, green, blue of the light that
+    `despill` takes out, and `despill_strength_percent` how much of it. `roi`: left, top, right,
+    bottom of where the subject is looked for. `crop`: cut off the empty border; `crop_margin` is the room left (top, right, bottom, left).
     `scale_percent`: 10 to 100 of the canvas. `position`: "original", or percents of the free room
     (horizontal, vertical). `bg_color`: red, green, blue and perhaps alpha, 0 to 255.
     """
@@ -51,6 +55,10 @@ class RenderChoices(TypedDict, total=False):
     shadow_opacity_percent: int
     semitransparency: bool
     despill: bool
+    despill_color: tuple[int, int, int]
+    despill_strength_percent: int
+    encoding_quality: int
+    keep_metadata: bool
     bg_color: tuple[int, int, int] | tuple[int, int, int, int]
     bg_image: Picture
 
@@ -79,7 +87,13 @@ def render_options(choices: RenderChoices) -> compositor_pb2.RenderOptions:
         scale_percent=choices.get("scale_percent"),
         semitransparency=choices.get("semitransparency"),
         despill=choices.get("despill"),
+        despill_strength_percent=choices.get("despill_strength_percent"),
+        encoding_quality=choices.get("encoding_quality"),
+        keep_metadata=choices.get("keep_metadata"),
     )
+    if "despill_color" in choices:
+        red, green, blue = choices["despill_color"]
+        options.despill_color.CopyFrom(compositor_pb2.Color(red=red, green=green, blue=blue, alpha=255))
     if "roi" in choices:
         left, top, right, bottom = map(_length, choices["roi"])
         options.roi.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))

@@ -69,7 +69,7 @@ class MatteworksClient:
         timeout_s: float | None = None,
         **choices: Unpack[RenderChoices],
     ) -> results.Cutout:
-        """The subject of a JPEG, PNG or WebP file, cut out and composed as chosen."""
+        """The subject of a picture file, cut out and composed as chosen."""
         request = requests.removal(picture, model, subject, quality, choices)
         return results.cutout_of(self._call(self._compositor.RemoveBackground, request, timeout_s))
 

@@ -18,7 +18,7 @@ from matteworks_compositor.options.parsing import parse_choice, parse_options
 from matteworks_compositor.pipeline.job import Job
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.header import MAX_PIXELS, check_file_size, read_header
-from matteworks_imaging.limits import PictureFile, admit_file
+from matteworks_imaging.limits import LARGEST_FILE_BYTES, PictureFile, admit_file
 from matteworks_imaging.region import resolve_region
 
 __all__ = ["CompositorServicer"]
@@ -27,6 +27,11 @@ _INPUT_FORMATS = {
     "jpeg": compositor_pb2.INPUT_FORMAT_JPEG,
     "png": compositor_pb2.INPUT_FORMAT_PNG,
     "webp": compositor_pb2.INPUT_FORMAT_WEBP,
+    "heic": compositor_pb2.INPUT_FORMAT_HEIC,
+    "avif": compositor_pb2.INPUT_FORMAT_AVIF,
+    "tiff": compositor_pb2.INPUT_FORMAT_TIFF,
+    "bmp": compositor_pb2.INPUT_FORMAT_BMP,
+    "gif": compositor_pb2.INPUT_FORMAT_GIF,
 }
 
 
@@ -88,7 +93,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         self, request: compositor_pb2.InspectRequest, context: Any
     ) -> compositor_pb2.InspectResponse:
         """See the proto."""
-        check_file_size(len(request.image))
+        check_file_size(len(request.image), LARGEST_FILE_BYTES)
         header = read_header(request.image)
         return compositor_pb2.InspectResponse(
             format=_INPUT_FORMATS[header.format],

@@ -2,7 +2,8 @@
 
 The loader is the one for the type that the header showed: libvips never guesses. Files that end early
 or whose data are damaged are refused, because what would be filled in is not the customer's picture.
-Colour profiles are applied, metadata are left behind, of an animation the first frame is read.
+Colour profiles are applied, metadata are left behind unless they are asked for, and of several pictures in
+a file the first is read.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from matteworks_common.errors import InvalidPicture
 from matteworks_imaging.box import Size
 from matteworks_imaging.header import MAX_PIXELS
 from matteworks_imaging.limits import PictureFile
+from matteworks_imaging.loading import Unreadable, open_file
+from matteworks_imaging.metadata import Metadata, read_metadata
 from matteworks_imaging.resampling import is_strong_reduction, reduce_image
 
 __all__ = ["Decoded", "Decoder", "configure_libvips"]
@@ -48,11 +51,12 @@ def configure_libvips(threads: int) -> None:
 class Decoded:
     """An upright picture: `pixels` H×W×3, sRGB; `alpha` H×W, or None when it is opaque everywhere.
 
-    Colours are straight, as the file has them.
+    Colours are straight, as the file has them. `metadata` is None unless it was asked for.
     """
 
     pixels: Bytes8
     alpha: Bytes8 | None
+    metadata: Metadata | None = None
 
     @property
     def size(self) -> Size:
@@ -67,7 +71,12 @@ class Decoder:
         self._profiles = _ProfileMemory()
 
     def decode(
-        self, file: PictureFile, at_least: Size | None = None, reduced_to: Size | None = None
+        self,
+        file: PictureFile,
+        at_least: Size | None = None,
+        reduced_to: Size | None = None,
+        *,
+        with_metadata: bool = False,
     ) -> Decoded:
         """The picture of `file`, upright.
 
@@ -77,15 +86,20 @@ class Decoder:
         memory as a whole. Raises InvalidPicture: FAILED_TO_READ_IMAGE.
         """
         try:
-            image = self._open(file, at_least)
+            image = open_file(file, at_least)
+            if image.width * image.height > MAX_PIXELS:
+                # A file that tells two sizes is not believed twice.
+                raise _unreadable(file)
+            metadata = read_metadata(image, is_turned=file.header.is_turned) if with_metadata else None
             joined = self._to_srgb(image)
             if reduced_to is not None and joined.bands == 3:
                 stored = _before_turning(reduced_to, file.header.orientation)
                 if is_strong_reduction(Size(joined.width, joined.height), stored):
-                    return Decoded(_turn_upright(reduce_image(joined, stored), file.header.orientation), None)
+                    reduced = _turn_upright(reduce_image(joined, stored), file.header.orientation)
+                    return Decoded(reduced, None, metadata)
             pixels = np.frombuffer(joined.write_to_memory(), np.uint8)
             pixels = pixels.reshape(joined.height, joined.width, joined.bands)
-        except pyvips.Error as error:
+        except Unreadable as error:
             raise _unreadable(file) from error
         alpha: Bytes8 | None = None
         if joined.bands == 4:
@@ -93,7 +107,9 @@ class Decoder:
             alpha = separate if separate.min() < 255 else None
             pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.uint8)
         upright = _turn_upright(pixels, file.header.orientation)
-        return Decoded(upright, None if alpha is None else _turn_upright(alpha, file.header.orientation))
+        if alpha is not None:
+            alpha = _turn_upright(alpha, file.header.orientation)
+        return Decoded(upright, alpha, metadata)
 
     def decode_matte(self, file: PictureFile) -> Bytes8:
         """`file` as a matte, H×W: its alpha where it has one, else its luminance.
@@ -104,20 +120,6 @@ class Decoder:
         if decoded.alpha is not None:
             return decoded.alpha
         return np.asarray(cv2.cvtColor(decoded.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-
-    def _open(self, file: PictureFile, at_least: Size | None) -> pyvips.Image:
-        options = {"access": "sequential", "fail_on": "error"}
-        if file.header.format == "jpeg":
-            shrink = 1 if at_least is None else _load_shrink(file.size, at_least)
-            image = pyvips.Image.jpegload_buffer(file.content, shrink=shrink, **options)
-        elif file.header.format == "png":
-            image = pyvips.Image.pngload_buffer(file.content, **options)
-        else:
-            image = pyvips.Image.webpload_buffer(file.content, page=0, n=1, **options)
-        # The decoder's own reading of the header; a file that tells two sizes is not believed twice.
-        if image.width * image.height > MAX_PIXELS:
-            raise _unreadable(file)
-        return image
 
     def _to_srgb(self, image: pyvips.Image) -> pyvips.Image:
         """Three bands, or four with alpha, 8 bit."""
@@ -193,16 +195,6 @@ def _moves_no_colour(profile: bytes) -> bool:
         return False
     moved = np.abs(np.frombuffer(converted, np.uint8).astype(np.int16) - grid.reshape(-1))
     return int(moved.max()) <= SRGB_TOLERANCE_LEVELS
-
-
-def _load_shrink(size: Size, at_least: Size) -> int:
-    for shrink in (8, 4, 2):
-        # The loader rounds the shrunken sides up.
-        if -(-size.width_px // shrink) >= at_least.width_px and -(-size.height_px // shrink) >= (
-            at_least.height_px
-        ):
-            return shrink
-    return 1
 
 
 def _before_turning(size: Size, orientation: int) -> Size:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture
 from matteworks_imaging.box import Size
 from matteworks_imaging.header import ImageHeader, check_limits, read_header
 
-__all__ = ["PictureFile", "admit_file"]
+__all__ = ["LARGEST_FILE_BYTES", "PictureFile", "admit_file"]
+
+# The most that any provider's API takes; each has a limit of its own at the edge.
+LARGEST_FILE_BYTES: Final = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def admit_file(content: bytes, field: str = "image") -> PictureFile:
         raise InvalidPicture(reasons.ERROR_REASON_MISSING_SOURCE, "Send a picture.", field=field)
     try:
         header = read_header(content)
-        check_limits(header, len(content))
+        check_limits(header, len(content), LARGEST_FILE_BYTES)
     except InvalidPicture as error:
         error.field = field
         raise

@@ -19,6 +19,8 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from matteworks_imaging.metadata import Metadata, srgb_profile
+
 __all__ = ["write_png"]
 
 Bytes8 = NDArray[np.uint8]
@@ -39,10 +41,11 @@ _RAW_DEFLATE_WINDOW: Final = -15
 _ADLER_MODULUS: Final = 65521
 
 
-def write_png(pixels: Bytes8, threads: int) -> bytes:
+def write_png(pixels: Bytes8, threads: int, metadata: Metadata | None = None) -> bytes:
     """An 8-bit, non-interlaced PNG of H×W×4, H×W×3 or H×W `pixels`, packed by up to `threads` threads.
 
-    The file does not depend on `threads`. Besides the pixels it says only that they are 72 to an inch.
+    The file does not depend on `threads`. Without `metadata` it says besides the pixels only that they are
+    72 to an inch; with it also what `metadata` holds, and that its colours are sRGB.
     """
     height, width = pixels.shape[:2]
     bands = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -62,13 +65,26 @@ def write_png(pixels: Bytes8, threads: int) -> bytes:
         (
             _SIGNATURE,
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[bands], 0, 0, 0)),
-            _chunk(b"pHYs", struct.pack(">IIB", PIXELS_PER_METRE, PIXELS_PER_METRE, 1)),
+            *_facts(metadata, is_grey=bands == 1),
             _chunk(b"IDAT", _ZLIB_HEADER),
             *(chunk for chunk, _, _ in packed),
             _chunk(b"IDAT", struct.pack(">I", checksum)),
             _chunk(b"IEND", b""),
         )
     )
+
+
+def _facts(metadata: Metadata | None, *, is_grey: bool) -> list[bytes]:
+    if metadata is None:
+        return [_chunk(b"pHYs", struct.pack(">IIB", PIXELS_PER_METRE, PIXELS_PER_METRE, 1))]
+    across, down = (round(side * 1000) for side in metadata.pixels_per_mm)
+    chunks = [_chunk(b"pHYs", struct.pack(">IIB", across, down, 1))]
+    if not is_grey:
+        # A name, an empty method, the profile. A grey picture may not name one of colours.
+        chunks.insert(0, _chunk(b"iCCP", b"sRGB\0\0" + isal_zlib.compress(srgb_profile())))
+    if metadata.exif is not None:
+        chunks.append(_chunk(b"eXIf", metadata.exif))
+    return chunks
 
 
 def _pack(strip: tuple[Bytes8, int, bool]) -> tuple[bytes, int, int]:

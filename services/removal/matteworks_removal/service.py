@@ -20,7 +20,7 @@ from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.context import new_request_id
 from matteworks_common.stages import Stages
 from matteworks_imaging.box import Size as PixelSize
-from matteworks_imaging.header import MAX_FILE_BYTES
+from matteworks_imaging.header import MAX_FILE_BYTES, WEB_FORMATS, ImageFormat
 from matteworks_imaging.region import Length, Region, Unit, resolve_region
 from matteworks_removal.clients import CompositorClient
 from matteworks_removal.ledger import Ledger
@@ -61,6 +61,8 @@ class RemovalRequest:
     options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
     scope: str = ""
     max_file_bytes: int = MAX_FILE_BYTES
+    # File types that the caller's API reads; the compositor reads more.
+    formats: frozenset[ImageFormat] = WEB_FORMATS
     counting: Counting = field(default_factory=Counting)
 
 
@@ -132,6 +134,7 @@ class RemovalService:
                 self._fetcher,
                 progress.account_for,
                 min(request.max_file_bytes, caller.plan_details.max_file_bytes or request.max_file_bytes),
+                request.formats,
             )
         if request.options.HasField("roi"):
             size = PixelSize(picture.header.width_px, picture.header.height_px)

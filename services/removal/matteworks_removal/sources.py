@@ -11,7 +11,15 @@ from typing import Protocol
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.errors import InvalidPicture, MatteworksError
-from matteworks_imaging.header import MAX_FILE_BYTES, ImageHeader, check_file_size, check_limits, read_header
+from matteworks_imaging.header import (
+    MAX_FILE_BYTES,
+    WEB_FORMATS,
+    ImageFormat,
+    ImageHeader,
+    check_file_size,
+    check_limits,
+    read_header,
+)
 from matteworks_outbound.fetcher import FetchError
 from matteworks_outbound.urls import PictureUrl
 
@@ -58,19 +66,20 @@ async def load_pictures(
     fetcher: PictureFetcher,
     account_for: Callable[[int], None],
     max_bytes: int = MAX_FILE_BYTES,
+    formats: frozenset[ImageFormat] = WEB_FORMATS,
 ) -> tuple[Picture, Picture | None]:
-    """Both pictures, each at most `max_bytes`, checked by their headers; remote ones are fetched at the
-    same time.
+    """Both pictures, each at most `max_bytes` and of one of `formats`, checked by their headers; remote
+    ones are fetched at the same time.
 
     Raises InvalidPicture: FAILED_IMAGE_DOWNLOAD, FAILED_BG_DOWNLOAD, INVALID_FILE_TYPE,
     INVALID_DIMENSIONS, FILE_TOO_LARGE, RESOLUTION_TOO_HIGH.
     """
     if background is None:
-        return await load_picture(source, fetcher, account_for, max_bytes), None
+        return await load_picture(source, fetcher, account_for, max_bytes, formats), None
     try:
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(load_picture(source, fetcher, account_for, max_bytes))
-            second = group.create_task(load_picture(background, fetcher, account_for, max_bytes))
+            first = group.create_task(load_picture(source, fetcher, account_for, max_bytes, formats))
+            second = group.create_task(load_picture(background, fetcher, account_for, max_bytes, formats))
     except* MatteworksError as failures:
         raise failures.exceptions[0] from None
     return first.result(), second.result()
@@ -81,12 +90,13 @@ async def load_picture(
     fetcher: PictureFetcher,
     account_for: Callable[[int], None],
     max_bytes: int = MAX_FILE_BYTES,
+    formats: frozenset[ImageFormat] = WEB_FORMATS,
 ) -> Picture:
     """One picture; errors name its field."""
     try:
         content = await _content_of(source, fetcher, account_for, max_bytes)
         check_file_size(len(content), max_bytes)
-        header = read_header(content)
+        header = read_header(content, formats)
         check_limits(header, len(content), max_bytes)
     except InvalidPicture as error:
         error.field = source.field

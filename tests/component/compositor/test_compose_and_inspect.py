@@ -111,7 +111,7 @@ async def test_inspect_tells_type_upright_size_and_orientation(service: Service,
 
 async def test_inspect_refuses_what_is_no_picture(service: Service) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await service.stub.Inspect(pb.InspectRequest(image=b"GIF89a"))
+        await service.stub.Inspect(pb.InspectRequest(image=b"8BPS"))
     error = from_rpc_error(raised.value)
     assert error.reason_name == "INVALID_FILE_TYPE"
-    assert error.metadata["received"] == "gif"
+    assert error.metadata["received"] == "psd"

@@ -284,12 +284,15 @@ async def test_a_result_is_never_made_larger(service: Service) -> None:
     assert not rendering.is_shrunk
 
 
-async def test_a_png_keeps_to_ten_megapixels_where_a_jpeg_need_not(service: Service) -> None:
+async def test_a_png_keeps_to_its_own_limit_where_a_jpeg_need_not(service: Service) -> None:
     image = encoded(np.full((2600, 4000, 3), 128, np.uint8), "JPEG")
-    png = (await service.remove(image)).rendering
+    png = (await service.remove(image, max_png_pixel_count=10_000_000)).rendering
     assert png.size.width_px * png.size.height_px <= 10_000_000
     assert png.is_shrunk
-    jpeg = (await service.remove(image, format=pb.OUTPUT_FORMAT_JPEG)).rendering
+    full = (await service.remove(image)).rendering
+    assert (full.size.width_px, full.size.height_px) == (4000, 2600)
+    asked = {"format": pb.OUTPUT_FORMAT_JPEG, "max_png_pixel_count": 10_000_000}
+    jpeg = (await service.remove(image, **asked)).rendering
     assert (jpeg.size.width_px, jpeg.size.height_px) == (4000, 2600)
     assert not jpeg.is_shrunk
 

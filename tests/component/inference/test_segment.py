@@ -226,7 +226,7 @@ async def test_a_lost_device_ends_readiness_and_the_process(tmp_path: Path) -> N
         ({"model": "second"}, FailedPrecondition, reasons.ERROR_REASON_MODEL_NOT_LOADED),
         ({"quality": 77}, InvalidField, reasons.ERROR_REASON_INVALID_ARGUMENT),
         ({"subject_type": 77}, InvalidField, reasons.ERROR_REASON_INVALID_ARGUMENT),
-        ({"image": b"GIF89a"}, InvalidPicture, reasons.ERROR_REASON_INVALID_FILE_TYPE),
+        ({"image": b"8BPS"}, InvalidPicture, reasons.ERROR_REASON_INVALID_FILE_TYPE),
         ({"image": b""}, InvalidPicture, reasons.ERROR_REASON_INVALID_FILE_TYPE),
         (
             {"source_size": image_pb2.Size(width_px=0, height_px=3)},

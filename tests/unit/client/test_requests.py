@@ -32,6 +32,10 @@ def test_every_choice_reaches_the_wire() -> None:
             "shadow_opacity_percent": 0,
             "semitransparency": False,
             "despill": True,
+            "despill_color": (4, 5, 6),
+            "despill_strength_percent": 0,
+            "encoding_quality": 70,
+            "keep_metadata": True,
             "bg_color": (1, 2, 3),
         }
     )
@@ -47,6 +51,10 @@ def test_every_choice_reaches_the_wire() -> None:
     assert options.shadows[0].HasField("opacity_percent"), "0 is not the same as absent"
     assert options.HasField("semitransparency")
     assert options.despill
+    assert options.despill_color.green == 5
+    assert options.HasField("despill_strength_percent")
+    assert options.encoding_quality == 70
+    assert options.keep_metadata
     assert (options.bg_color.blue, options.bg_color.alpha) == (3, 255)
 
 
@@ -63,7 +71,7 @@ def test_a_crop_without_margins_is_still_a_crop() -> None:
 @pytest.mark.parametrize(
     "choices",
     [
-        {"format": "gif"},
+        {"format": "psd"},
         {"channels": "rgb"},
         {"shadow": "long"},
         {"roi": ("10", 0, 1, 1)},

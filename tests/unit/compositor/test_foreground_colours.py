@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matteworks_compositor.kernels.foreground_colours import despill, estimate_foreground
+from matteworks_compositor.kernels.foreground_colours import estimate_foreground
 
 # The public promise is 3 levels; drawn art is easier than photographs.
 MEAN_ERROR_LEVELS = 3.0
-LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
 
 
 def drawn_art(side_px: int = 200, softness_px: float = 12.0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -91,35 +90,3 @@ def test_an_even_alpha_is_survived(level: int) -> None:
     picture = np.full((9, 7, 3), 77, np.uint8)
     estimate = estimate_foreground(picture, np.full((9, 7), level, np.uint8))
     assert np.abs(estimate.astype(int) - (77 if level else 0)).max() <= 1
-
-
-def test_despill_takes_the_screens_colour_out_of_a_grey_subject() -> None:
-    picture = np.full((20, 20, 3), (100, 160, 100), np.uint8)
-    clean = despill(picture, np.full((20, 20), 255, np.uint8), (0, 255, 0))
-    assert (np.ptp(clean.astype(int), axis=2) == 0).all()
-
-
-@pytest.mark.parametrize("hint", [(0, 255, 0), (0, 60, 255), (255, 20, 30)])
-def test_despill_keeps_luminance(hint: tuple[int, int, int]) -> None:
-    noise = np.random.default_rng(1).integers(30, 180, (40, 40, 3), np.uint8)
-    clean = despill(noise, np.full((40, 40), 255, np.uint8), hint)
-    assert np.abs(clean @ LUMINANCE - noise @ LUMINANCE).max() <= 1.0
-
-
-def test_despill_leaves_pixels_alone_in_which_the_screens_channel_does_not_lead() -> None:
-    skin = np.full((10, 10, 3), (210, 160, 140), np.uint8)
-    assert (despill(skin, np.full((10, 10), 255, np.uint8), (0, 255, 0)) == skin).all()
-
-
-def test_despill_does_nothing_for_a_grey_background() -> None:
-    art, alpha = drawn_art()
-    picture = composite(art, alpha, (120, 125, 118))
-    assert (despill(picture, alpha) == picture).all()
-
-
-def test_despill_finds_the_screens_colour_where_alpha_is_zero() -> None:
-    art, alpha = drawn_art()
-    picture = composite(np.full_like(art, 128.0), alpha, (0, 210, 40))
-    soft = (alpha > 60) & (alpha < 200)
-    clean = despill(picture, alpha)[soft].astype(int)
-    assert (clean[:, 1] <= np.maximum(clean[:, 0], clean[:, 2])).all()

@@ -301,17 +301,24 @@ def test_auto_is_a_png_only_where_something_is_transparent(
 @pytest.mark.parametrize(
     ("options", "pixels", "side"),
     [
+        ({"max_png_pixel_count": 0}, 50_000_000, 1_000_000),
+        ({"max_png_pixel_count": 0, "format": OutputFormat.PNG, "max_pixel_count": 99}, 99, 1_000_000),
         ({}, 10_000_000, 1_000_000),
         ({"format": OutputFormat.PNG, "bg_color": Color(1, 2, 3)}, 10_000_000, 1_000_000),
         ({"bg_color": Color(1, 2, 3)}, 50_000_000, 65_500),
         ({"bg_color": Color(1, 2, 3, 254)}, 10_000_000, 1_000_000),
         ({"bg_color": Color(1, 2, 3), "channels": Channels.ALPHA}, 10_000_000, 1_000_000),
         ({"format": OutputFormat.WEBP}, 50_000_000, 16_383),
+        ({"format": OutputFormat.WEBP_LOSSLESS}, 50_000_000, 16_383),
+        ({"format": OutputFormat.AVIF}, 50_000_000, 16_384),
+        ({"format": OutputFormat.GIF}, 50_000_000, 65_535),
+        ({"format": OutputFormat.BMP}, 50_000_000, 1_000_000),
+        ({"format": OutputFormat.TIFF}, 50_000_000, 1_000_000),
         ({"format": OutputFormat.ZIP, "max_pixel_count": 99}, 99, 65_500),
     ],
 )
 def test_limits_follow_the_format(options: dict[str, Any], pixels: int, side: int) -> None:
-    limits = output_limits(job(options=options))
+    limits = output_limits(job(options={"max_png_pixel_count": 10_000_000, **options}))
     assert (limits.max_pixel_count, limits.max_side_px) == (pixels, side)
 
 

@@ -109,7 +109,7 @@ def test_a_truncated_file_is_refused(file_format: str) -> None:
     assert caught.value.reason == reasons.ERROR_REASON_FAILED_TO_READ_IMAGE
 
 
-@pytest.mark.parametrize("file", [b"GIF89a" + bytes(50), b"<svg/>", b"%PDF-1.7", bytes(100)])
+@pytest.mark.parametrize("file", [b"8BPS" + bytes(50), b"<svg/>", b"%PDF-1.7", bytes(100)])
 def test_what_is_not_a_jpeg_png_or_webp_never_reaches_a_decoder(file: bytes) -> None:
     with pytest.raises(InvalidPicture) as caught:
         decode_picture(file)

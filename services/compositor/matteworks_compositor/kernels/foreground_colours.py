@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from matteworks_compositor.kernels.soft_pixels import sample_field, soft_strips
 from matteworks_imaging.resampling import average_cells
 
-__all__ = ["despill", "estimate_foreground"]
+__all__ = ["estimate_foreground"]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -27,10 +27,6 @@ FIELD_WEIGHT = 0.01
 # A pixel tells the subject's colour from this alpha on, in full at 1 (and the rest's from one minus
 # this down). Spreading boosts faint weights, so mixed pixels must weigh nothing at all.
 LEAST_PURITY = 0.9
-# A background is a coloured screen when its strongest channel leads the next by this many levels.
-SCREEN_LEAD = 40
-# Share of each channel in what the eye takes for brightness (Rec. 709).
-LUMINANCE = np.array((0.2126, 0.7152, 0.0722), np.float32)
 
 
 def estimate_foreground(picture: Bytes, alpha: Bytes, settled: Bytes | None = None) -> Bytes:
@@ -60,33 +56,6 @@ def estimate_foreground(picture: Bytes, alpha: Bytes, settled: Bytes | None = No
         parts = (strip.read(picture), sample_field(subject, x, y), sample_field(rest, x, y))
         strip.write(result, _unmix(strip.read(alpha), *parts))
     return result
-
-
-def despill(picture: Bytes, alpha: Bytes, background_hint: tuple[int, int, int] | None = None) -> Bytes:
-    """The picture without the background's cast on the subject, luminance kept.
-
-    The cast's colour is `background_hint` (sRGB) or else the mean colour where `alpha` is 0. A
-    background without one strong channel leaves the picture unchanged; so do pixels in which that
-    channel does not lead. The caller asks for it, since a subject of the screen's colour fades too.
-    """
-    if background_hint is None:
-        outside = cv2.inRange(alpha, 0, 0)
-        if not cv2.countNonZero(outside):
-            return picture.copy()
-        colour = np.array(cv2.mean(picture, mask=outside)[:3])
-    else:
-        colour = np.array(background_hint, np.float64)
-    screen = int(colour.argmax())
-    first, second = (channel for channel in range(3) if channel != screen)
-    if colour[screen] - max(colour[first], colour[second]) < SCREEN_LEAD:
-        return picture.copy()
-    limit = cv2.max(np.ascontiguousarray(picture[..., first]), np.ascontiguousarray(picture[..., second]))
-    spill = cv2.subtract(np.ascontiguousarray(picture[..., screen]), limit)
-    # Taking spill s from one channel darkens by s·luminance; the same grey is added to all.
-    grey = cv2.LUT(spill, np.rint(np.arange(256) * LUMINANCE[screen]).astype(np.uint8))
-    channels = [np.ascontiguousarray(picture[..., channel]) for channel in range(3)]
-    channels[screen] = np.asarray(cv2.subtract(channels[screen], spill), np.uint8)
-    return np.asarray(cv2.merge([cv2.add(channel, grey) for channel in channels]), np.uint8)
 
 
 def _cell_px(alpha: Bytes) -> tuple[int, int]:

@@ -53,6 +53,16 @@ class OutputFormat(IntEnum):
     JPEG = 3
     WEBP = 4
     ZIP = 5
+    WEBP_LOSSLESS = 6
+    AVIF = 7
+    TIFF = 8
+    BMP = 9
+    GIF = 10
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it cannot hold partly transparent pixels."""
+        return self in (OutputFormat.JPEG, OutputFormat.BMP, OutputFormat.GIF)
 
 
 class Channels(IntEnum):
@@ -111,6 +121,8 @@ class RenderOptions:
     `is_position_original`: where the subject was; None without: the default, which is the original
     place, or the centre when `scale_percent` is given. `shadows`: by subject type, UNSPECIFIED for all
     that have no entry of their own. `bg_color` None or alpha 0: nothing behind.
+    `max_png_pixel_count` 0: a PNG has no limit of its own. `encoding_quality` 1 to 100, None: the format's
+    own. `despill_color` None: the light of the old background.
     """
 
     max_pixel_count: int = 0
@@ -125,6 +137,11 @@ class RenderOptions:
     semitransparency: bool = True
     bg_color: Color | None = None
     despill: bool = False
+    despill_color: Color | None = None
+    despill_strength_percent: int = 100
+    max_png_pixel_count: int = 0
+    encoding_quality: int | None = None
+    keep_metadata: bool = False
 
     @property
     def share_percent(self) -> tuple[float, float] | None:

@@ -27,6 +27,8 @@ __all__ = ["parse_choice", "parse_options"]
 MAX_MARGIN_PX = 500
 MAX_MARGIN_PERCENT = 50.0
 MIN_SCALE_PERCENT = 10.0
+# Levels between the strongest and the weakest channel from which light has a colour.
+LEAST_CHROMA = 40
 
 Choice = TypeVar("Choice", bound=IntEnum)
 
@@ -37,8 +39,9 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
     Raises InvalidField with the reason of the first field that is wrong. The background picture is
     not part of it.
     """
-    if message.max_pixel_count < 0:
-        raise InvalidField("max_pixel_count", "Use 0 for no limit of your own, or the number of pixels.")
+    for name in ("max_pixel_count", "max_png_pixel_count"):
+        if getattr(message, name) < 0:
+            raise InvalidField(name, "Use 0 for no limit of your own, or the number of pixels.")
     has_position = message.HasField("position")
     return RenderOptions(
         max_pixel_count=message.max_pixel_count,
@@ -57,6 +60,11 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         semitransparency=message.semitransparency if message.HasField("semitransparency") else True,
         bg_color=_parse_color(message.bg_color) if message.HasField("bg_color") else None,
         despill=message.despill,
+        despill_color=_parse_despill_color(message) if message.HasField("despill_color") else None,
+        despill_strength_percent=_parse_percentage(message, "despill_strength_percent", 0, 100) or 0,
+        max_png_pixel_count=message.max_png_pixel_count,
+        encoding_quality=_parse_percentage(message, "encoding_quality", 1, None),
+        keep_metadata=message.keep_metadata,
     )
 
 
@@ -166,10 +174,31 @@ def _parse_shadows(message: compositor_pb2.RenderOptions) -> dict[SubjectType, S
     return shadows
 
 
-def _parse_color(message: compositor_pb2.Color) -> Color:
+def _parse_percentage(
+    message: compositor_pb2.RenderOptions, name: str, least: int, default: int | None
+) -> int | None:
+    if not message.HasField(name):  # type: ignore[arg-type]
+        return default
+    value: int = getattr(message, name)
+    if not least <= value <= 100:
+        raise InvalidField(name, f"Give a whole number from {least} to 100.")
+    return value
+
+
+def _parse_despill_color(message: compositor_pb2.RenderOptions) -> Color:
+    color = _parse_color(message.despill_color, "despill_color", reasons.ERROR_REASON_INVALID_ARGUMENT)
+    channels = (color.red, color.green, color.blue)
+    if max(channels) - min(channels) < LEAST_CHROMA:
+        raise InvalidField("despill_color", "Give a colour; grey light leaves no cast to take out.")
+    return color
+
+
+def _parse_color(
+    message: compositor_pb2.Color,
+    field: str = "bg_color",
+    reason: Reason = reasons.ERROR_REASON_INVALID_BG_COLOR,
+) -> Color:
     channels = (message.red, message.green, message.blue, message.alpha)
     if not all(0 <= value <= 255 for value in channels):
-        raise InvalidField(
-            "bg_color", "Give channels from 0 to 255.", reason=reasons.ERROR_REASON_INVALID_BG_COLOR
-        )
+        raise InvalidField(field, "Give channels from 0 to 255.", reason=reason)
     return Color(*channels)

@@ -10,11 +10,21 @@ from matteworks_compositor.options.model import Channels, Color, CropMargins, Ou
 from matteworks_compositor.pipeline.job import Job
 from matteworks_imaging.box import Box, Size, round_half_up
 from matteworks_imaging.encoding import MAX_SIDE_PX
+from matteworks_imaging.header import MAX_PIXELS
 
 __all__ = ["OutputLimits", "backdrop_color", "is_matte_only", "output_limits", "placement", "plan"]
 
-MAX_PNG_PIXELS: Final = 10_000_000
-MAX_OTHER_PIXELS: Final = 50_000_000
+_SIDE_LIMITS: Final = {
+    OutputFormat.PNG: MAX_SIDE_PX["png"],
+    OutputFormat.JPEG: MAX_SIDE_PX["jpeg"],
+    OutputFormat.ZIP: MAX_SIDE_PX["jpeg"],
+    OutputFormat.WEBP: MAX_SIDE_PX["webp"],
+    OutputFormat.WEBP_LOSSLESS: MAX_SIDE_PX["webp"],
+    OutputFormat.AVIF: MAX_SIDE_PX["avif"],
+    OutputFormat.TIFF: MAX_SIDE_PX["tiff"],
+    OutputFormat.BMP: MAX_SIDE_PX["bmp"],
+    OutputFormat.GIF: MAX_SIDE_PX["gif"],
+}
 WHITE: Final = Color(255, 255, 255)
 
 
@@ -34,13 +44,13 @@ def is_matte_only(job: Job) -> bool:
 def backdrop_color(job: Job) -> Color | None:
     """The colour behind the subject; None: the result stays transparent, or a picture lies behind.
 
-    JPEG has no transparency: what would be transparent in it is white, and a partly transparent
-    background colour is laid over white.
+    JPEG, BMP and GIF have no transparency: what would be transparent in them is white, and a partly
+    transparent background colour is laid over white.
     """
     color = job.options.bg_color
     if color is not None and color.alpha == 0:
         color = None
-    if job.options.format is not OutputFormat.JPEG:
+    if not job.options.format.is_flat:
         return color
     return WHITE if color is None else _over_white(color)
 
@@ -52,11 +62,10 @@ def output_limits(job: Job) -> OutputLimits:
         color = job.options.bg_color
         is_opaque = job.background is not None or (color is not None and color.alpha == 255)
         format_ = OutputFormat.JPEG if is_opaque and not is_matte_only(job) else OutputFormat.PNG
-    most = MAX_PNG_PIXELS if format_ is OutputFormat.PNG else MAX_OTHER_PIXELS
-    if job.options.max_pixel_count:
-        most = min(most, job.options.max_pixel_count)
-    side = {OutputFormat.PNG: "png", OutputFormat.WEBP: "webp"}.get(format_, "jpeg")
-    return OutputLimits(most, MAX_SIDE_PX[side])
+    most = min(MAX_PIXELS, job.options.max_pixel_count or MAX_PIXELS)
+    if format_ is OutputFormat.PNG and job.options.max_png_pixel_count:
+        most = min(most, job.options.max_png_pixel_count)
+    return OutputLimits(most, _SIDE_LIMITS[format_])
 
 
 def placement(job: Job, subject: Box, px_scale: float) -> Placement:

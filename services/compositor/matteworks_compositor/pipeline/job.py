@@ -16,6 +16,7 @@ from matteworks_compositor.geometry import CanvasPlan
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.limits import PictureFile
+from matteworks_imaging.metadata import Metadata
 
 if TYPE_CHECKING:
     from matteworks_compositor.kernels.shadows.layer import ShadowField
@@ -57,6 +58,8 @@ class State:
 
     # After decode: H×W×3, the working copy. After subject_box: only the subject's box of it.
     picture: Bytes8 | None = None
+    # EXIF data and resolution of the file, when the result is to keep them.
+    metadata: Metadata | None = None
     # Alpha that the file itself had, H×W like `picture`; None when it was opaque.
     file_alpha: Bytes8 | None = None
     # Size of the working copy.

@@ -93,6 +93,8 @@ class Dialect:
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
     takes_format_from_accept: bool = False
+    # Pixels that a PNG may have at most, as remove.bg's; 0: as many as the size allows.
+    max_png_pixels: int = 10_000_000
     result_headers: Callable[[Removal], dict[str, str]] = _no_headers
     result_header_schemas: Mapping[str, Schema] = field(default_factory=dict)
     result_document: Callable[[Removal], bytes] | None = None

@@ -54,6 +54,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
     options = compositor_pb2.RenderOptions(
         format=fields.read("format", parse_format, dialect.default_format),
+        max_png_pixel_count=dialect.max_png_pixels,
         channels=fields.read("channels", parse_channels, compositor_pb2.CHANNELS_RGBA),
         roi=fields.read("roi", parse_roi, None),
         scale_percent=fields.read("scale", parse_scale, None),

@@ -34,6 +34,16 @@ class _InputFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputForm
     """PNG; of an animated one the first frame."""
     INPUT_FORMAT_WEBP: _InputFormat.ValueType  # 3
     """WebP; of an animated one the first frame."""
+    INPUT_FORMAT_HEIC: _InputFormat.ValueType  # 4
+    """HEIC, as phones take pictures; of several pictures the primary one."""
+    INPUT_FORMAT_AVIF: _InputFormat.ValueType  # 5
+    """AVIF; of several pictures the primary one."""
+    INPUT_FORMAT_TIFF: _InputFormat.ValueType  # 6
+    """TIFF of at most four gigabytes; of several pages the first one."""
+    INPUT_FORMAT_BMP: _InputFormat.ValueType  # 7
+    """BMP."""
+    INPUT_FORMAT_GIF: _InputFormat.ValueType  # 8
+    """GIF; of an animated one the first frame."""
 
 class InputFormat(_InputFormat, metaclass=_InputFormatEnumTypeWrapper):
     """File types that can be read."""
@@ -46,6 +56,16 @@ INPUT_FORMAT_PNG: InputFormat.ValueType  # 2
 """PNG; of an animated one the first frame."""
 INPUT_FORMAT_WEBP: InputFormat.ValueType  # 3
 """WebP; of an animated one the first frame."""
+INPUT_FORMAT_HEIC: InputFormat.ValueType  # 4
+"""HEIC, as phones take pictures; of several pictures the primary one."""
+INPUT_FORMAT_AVIF: InputFormat.ValueType  # 5
+"""AVIF; of several pictures the primary one."""
+INPUT_FORMAT_TIFF: InputFormat.ValueType  # 6
+"""TIFF of at most four gigabytes; of several pages the first one."""
+INPUT_FORMAT_BMP: InputFormat.ValueType  # 7
+"""BMP."""
+INPUT_FORMAT_GIF: InputFormat.ValueType  # 8
+"""GIF; of an animated one the first frame."""
 Global___InputFormat: _TypeAlias = InputFormat  # noqa: Y015
 
 class _OutputFormat:
@@ -59,13 +79,23 @@ class _OutputFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputFo
     OUTPUT_FORMAT_AUTO: _OutputFormat.ValueType  # 1
     """PNG when the result has transparent pixels, else JPEG."""
     OUTPUT_FORMAT_PNG: _OutputFormat.ValueType  # 2
-    """PNG, 8-bit RGBA (or grey for the alpha channel), at most 10 million pixels."""
+    """PNG, 8-bit RGBA (or grey for the alpha channel)."""
     OUTPUT_FORMAT_JPEG: _OutputFormat.ValueType  # 3
     """JPEG; transparent parts become the background colour, or white."""
     OUTPUT_FORMAT_WEBP: _OutputFormat.ValueType  # 4
     """WebP with alpha."""
     OUTPUT_FORMAT_ZIP: _OutputFormat.ValueType  # 5
     """ZIP of `color.jpg` and `alpha.png`, stored, in this order."""
+    OUTPUT_FORMAT_WEBP_LOSSLESS: _OutputFormat.ValueType  # 6
+    """WebP with alpha that loses nothing."""
+    OUTPUT_FORMAT_AVIF: _OutputFormat.ValueType  # 7
+    """AVIF with alpha."""
+    OUTPUT_FORMAT_TIFF: _OutputFormat.ValueType  # 8
+    """TIFF with alpha, packed without loss."""
+    OUTPUT_FORMAT_BMP: _OutputFormat.ValueType  # 9
+    """BMP; flattened as JPEG is."""
+    OUTPUT_FORMAT_GIF: _OutputFormat.ValueType  # 10
+    """GIF of at most 256 colours; flattened as JPEG is."""
 
 class OutputFormat(_OutputFormat, metaclass=_OutputFormatEnumTypeWrapper):
     """File types that can be written."""
@@ -75,13 +105,23 @@ OUTPUT_FORMAT_UNSPECIFIED: OutputFormat.ValueType  # 0
 OUTPUT_FORMAT_AUTO: OutputFormat.ValueType  # 1
 """PNG when the result has transparent pixels, else JPEG."""
 OUTPUT_FORMAT_PNG: OutputFormat.ValueType  # 2
-"""PNG, 8-bit RGBA (or grey for the alpha channel), at most 10 million pixels."""
+"""PNG, 8-bit RGBA (or grey for the alpha channel)."""
 OUTPUT_FORMAT_JPEG: OutputFormat.ValueType  # 3
 """JPEG; transparent parts become the background colour, or white."""
 OUTPUT_FORMAT_WEBP: OutputFormat.ValueType  # 4
 """WebP with alpha."""
 OUTPUT_FORMAT_ZIP: OutputFormat.ValueType  # 5
 """ZIP of `color.jpg` and `alpha.png`, stored, in this order."""
+OUTPUT_FORMAT_WEBP_LOSSLESS: OutputFormat.ValueType  # 6
+"""WebP with alpha that loses nothing."""
+OUTPUT_FORMAT_AVIF: OutputFormat.ValueType  # 7
+"""AVIF with alpha."""
+OUTPUT_FORMAT_TIFF: OutputFormat.ValueType  # 8
+"""TIFF with alpha, packed without loss."""
+OUTPUT_FORMAT_BMP: OutputFormat.ValueType  # 9
+"""BMP; flattened as JPEG is."""
+OUTPUT_FORMAT_GIF: OutputFormat.ValueType  # 10
+"""GIF of at most 256 colours; flattened as JPEG is."""
 Global___OutputFormat: _TypeAlias = OutputFormat  # noqa: Y015
 
 class _Channels:
@@ -159,7 +199,7 @@ class RemoveBackgroundRequest(_message.Message):
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
-    """A JPEG, PNG or WebP file, at most 22 MB and 50 megapixels. Its type is read from its bytes."""
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels. Its type is read from its bytes."""
     model: _builtins.str
     """Name of the model; empty: chosen by the inference service."""
     subject_type: _image_pb2.SubjectType.ValueType
@@ -245,9 +285,9 @@ class ComposeRequest(_message.Message):
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
-    """A JPEG, PNG or WebP file, at most 22 MB and 50 megapixels."""
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
     matte_image: _builtins.bytes
-    """A JPEG, PNG or WebP file: its alpha where it has one, else its luminance."""
+    """A picture file: its alpha where it has one, else its luminance."""
     subject_type: _image_pb2.SubjectType.ValueType
     """What the picture shows; decides shadows by type. UNSPECIFIED counts as OTHER."""
     @_builtins.property
@@ -432,9 +472,14 @@ class RenderOptions(_message.Message):
     BG_COLOR_FIELD_NUMBER: _builtins.int
     BG_IMAGE_FIELD_NUMBER: _builtins.int
     DESPILL_FIELD_NUMBER: _builtins.int
+    DESPILL_COLOR_FIELD_NUMBER: _builtins.int
+    DESPILL_STRENGTH_PERCENT_FIELD_NUMBER: _builtins.int
+    MAX_PNG_PIXEL_COUNT_FIELD_NUMBER: _builtins.int
+    ENCODING_QUALITY_FIELD_NUMBER: _builtins.int
+    KEEP_METADATA_FIELD_NUMBER: _builtins.int
     max_pixel_count: _builtins.int
-    """Pixels that the result may have at most; 0: as many as the format allows (PNG 10 million,
-    others 50 million). A larger picture is made smaller, never larger.
+    """Pixels that the result may have at most; 0: 50 million. A larger picture is made smaller, never
+    larger.
     """
     format: Global___OutputFormat.ValueType
     """File type of the result; UNSPECIFIED: AUTO."""
@@ -445,9 +490,24 @@ class RenderOptions(_message.Message):
     semitransparency: _builtins.bool
     """Whether car windows become partly transparent; absent: true."""
     bg_image: _builtins.bytes
-    """A JPEG, PNG or WebP file; centred and scaled to fill the canvas."""
+    """A picture file; centred and scaled to fill the canvas."""
     despill: _builtins.bool
     """Whether coloured light of the old background is taken from the subject's edges; absent: false."""
+    despill_strength_percent: _builtins.int
+    """How much of it is taken out, 0 to 100; absent: 100."""
+    max_png_pixel_count: _builtins.int
+    """Pixels that a PNG may have at most, beside `max_pixel_count`; 0: no limit of its own. AUTO keeps it
+    unless the result must be opaque.
+    """
+    encoding_quality: _builtins.int
+    """How near a lossy file is to the pixels, 1 to 100; absent: 92 for JPEG, 90 for WebP, 75 for AVIF.
+    Formats without loss ignore it.
+    """
+    keep_metadata: _builtins.bool
+    """Whether the file's EXIF data (without a thumbnail, which would show the background), its resolution
+    and a colour profile stay with the result; absent: false. Results are sRGB, so the profile is that of
+    sRGB. In PNG, JPEG, WebP and AVIF; a TIFF keeps resolution and profile; BMP, GIF and ZIP nothing.
+    """
     @_builtins.property
     def roi(self) -> Global___Region:
         """Where the subject is looked for; absent: everywhere. Outside it the result is empty."""
@@ -468,6 +528,12 @@ class RenderOptions(_message.Message):
     def bg_color(self) -> Global___Color:
         """One colour; alpha 0 leaves the result transparent."""
 
+    @_builtins.property
+    def despill_color(self) -> Global___Color:
+        """The light that `despill` takes out, any colour that is not grey; its alpha is not used. Absent: that
+        of the picture's own background.
+        """
+
     def __init__(
         self,
         *,
@@ -483,13 +549,24 @@ class RenderOptions(_message.Message):
         bg_color: Global___Color | None = ...,
         bg_image: _builtins.bytes = ...,
         despill: _builtins.bool | None = ...,
+        despill_color: Global___Color | None = ...,
+        despill_strength_percent: _builtins.int | None = ...,
+        max_png_pixel_count: _builtins.int = ...,
+        encoding_quality: _builtins.int | None = ...,
+        keep_metadata: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "format", b"format", "max_pixel_count", b"max_pixel_count", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__despill: _TypeAlias = _typing.Literal["despill"]  # noqa: Y015
     _WhichOneofArgType__despill: _TypeAlias = _typing.Literal["_despill", b"_despill"]  # noqa: Y015
+    _WhichOneofReturnType__despill_strength_percent: _TypeAlias = _typing.Literal["despill_strength_percent"]  # noqa: Y015
+    _WhichOneofArgType__despill_strength_percent: _TypeAlias = _typing.Literal["_despill_strength_percent", b"_despill_strength_percent"]  # noqa: Y015
+    _WhichOneofReturnType__encoding_quality: _TypeAlias = _typing.Literal["encoding_quality"]  # noqa: Y015
+    _WhichOneofArgType__encoding_quality: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality"]  # noqa: Y015
+    _WhichOneofReturnType__keep_metadata: _TypeAlias = _typing.Literal["keep_metadata"]  # noqa: Y015
+    _WhichOneofArgType__keep_metadata: _TypeAlias = _typing.Literal["_keep_metadata", b"_keep_metadata"]  # noqa: Y015
     _WhichOneofReturnType__scale_percent: _TypeAlias = _typing.Literal["scale_percent"]  # noqa: Y015
     _WhichOneofArgType__scale_percent: _TypeAlias = _typing.Literal["_scale_percent", b"_scale_percent"]  # noqa: Y015
     _WhichOneofReturnType__semitransparency: _TypeAlias = _typing.Literal["semitransparency"]  # noqa: Y015
@@ -498,6 +575,12 @@ class RenderOptions(_message.Message):
     _WhichOneofArgType_background: _TypeAlias = _typing.Literal["background", b"background"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__despill) -> _WhichOneofReturnType__despill | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__despill_strength_percent) -> _WhichOneofReturnType__despill_strength_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encoding_quality) -> _WhichOneofReturnType__encoding_quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_metadata) -> _WhichOneofReturnType__keep_metadata | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scale_percent) -> _WhichOneofReturnType__scale_percent | None: ...
     @_typing.overload

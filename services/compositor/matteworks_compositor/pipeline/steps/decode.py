@@ -14,15 +14,21 @@ ENOUGH_FOR_THE_MODEL = 15 / 16
 
 
 def apply(decoder: Decoder, job: Job, state: State) -> None:
-    """Sets `picture`, `file_alpha`, `working_size`.
+    """Sets `picture`, `file_alpha`, `working_size`, and `metadata` when they are kept.
 
     The picture is as large as the file, or smaller where both the result and the model need less.
     """
     useful = smallest_useful_size(job)
     # Where the result alone decides, the picture is made exactly as large as the result needs it.
     is_exact = useful == result_size(job)
-    decoded = decoder.decode(job.picture, useful, reduced_to=useful if is_exact else None)
+    decoded = decoder.decode(
+        job.picture,
+        useful,
+        reduced_to=useful if is_exact else None,
+        with_metadata=job.options.keep_metadata,
+    )
     state.picture, state.file_alpha = decoded.pixels, decoded.alpha
+    state.metadata = decoded.metadata
     state.working_size = decoded.size
     if decoded.alpha is not None:
         # What a file hides below alpha 0 must not leak into the result through a change of size.
