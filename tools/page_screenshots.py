@@ -38,6 +38,7 @@ PATHS = {
     "accounts": "/console/accounts",
     "plans": "/console/plans",
     "models": "/console/models",
+    "services": "/console/services",
     "audit": "/console/audit",
 }
 

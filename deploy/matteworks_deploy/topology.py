@@ -127,7 +127,7 @@ SERVICES = (
         Protocol.HTTP,
         8070,
         ("common",),
-        targets=("AUTH_TARGET", "INFERENCE_TARGET"),
+        targets=("AUTH_TARGET", "COMPOSITOR_TARGET", "INFERENCE_TARGET"),
         store=Store("STORE_URL", 1),
         secrets=(Secret.ADMIN_TOKEN,),
     ),

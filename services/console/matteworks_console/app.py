@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import grpc
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,13 +20,14 @@ from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
 from matteworks_console import formats
-from matteworks_console.clients import AccountsClient, ModelsClient
+from matteworks_console.clients import AccountsClient, CompositorProbe, ModelsClient
 from matteworks_console.jobs_client import JobsClient
 from matteworks_console.middleware import PageMetrics, PageMiddleware
 from matteworks_console.pages.jobs import JobPages
 from matteworks_console.pages.keys import KeyPages
 from matteworks_console.pages.operators import OperatorPages
 from matteworks_console.pages.overview import POLL_S, OverviewPages
+from matteworks_console.pages.services import Probe, ServicePages
 from matteworks_console.pages.sign_in import SignInPages
 from matteworks_console.pages.try_it import TryItPages
 from matteworks_console.pages.usage import UsagePages
@@ -98,23 +100,28 @@ def _console_routes(
     draining: asyncio.Event,
     opening: AsyncExitStack,
 ) -> list[Route]:
-    auth_channel = open_channel(settings.auth_target, settings.max_message_bytes)
-    opening.push_async_callback(auth_channel.close)
-    inference_channel = open_channel(settings.inference_target, settings.max_message_bytes)
-    opening.push_async_callback(inference_channel.close)
+    def channel_to(target: str) -> grpc.aio.Channel:
+        channel = open_channel(target, settings.max_message_bytes)
+        opening.push_async_callback(channel.close)
+        return channel
+
     store = deps.store or _open_store(settings.store_url.get_secret_value(), deps.clock)
     opening.push_async_callback(store.close)
     admin_token = settings.admin_token.get_secret_value()
-    accounts = AccountsClient(auth_channel, admin_token, settings.auth_timeout_s)
-    models = ModelsClient(inference_channel, settings.auth_timeout_s)
+    timeout_s = settings.call_timeout_s
+    accounts = AccountsClient(channel_to(settings.auth_target), admin_token, timeout_s)
+    models = ModelsClient(channel_to(settings.inference_target), timeout_s)
+    compositor = CompositorProbe(channel_to(settings.compositor_target), timeout_s)
     is_https = settings.public_url.startswith("https:")
     access = Access(accounts, store, deps.clock, admin_token, is_https)
+    probes: dict[str, Probe] = {
+        "auth": accounts.check, "compositor": compositor.check, "inference": models.models
+    }  # fmt: skip
     jobs_routes = []
     if settings.jobs_target:
-        jobs_channel = open_channel(settings.jobs_target, settings.max_message_bytes)
-        opening.push_async_callback(jobs_channel.close)
-        jobs = JobsClient(jobs_channel, settings.auth_timeout_s)
+        jobs = JobsClient(channel_to(settings.jobs_target), timeout_s)
         jobs_routes = JobPages(renderer, access, accounts, jobs, store).routes
+        probes["jobs"] = jobs.check
     return [
         *SignInPages(renderer, access, try_it.browser_key).routes,
         *OverviewPages(renderer, access, accounts, draining, deps.poll_s).routes,
@@ -122,6 +129,7 @@ def _console_routes(
         *UsagePages(renderer, access, accounts, deps.clock).routes,
         *jobs_routes,
         *OperatorPages(renderer, access, accounts, models, store).routes,
+        *ServicePages(renderer, access, probes).routes,
     ]
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import grpc
 
 from matteworks.auth.v1 import audit_pb2, auth_pb2, auth_pb2_grpc, key_restrictions_pb2, usage_pb2
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call, probe
+from matteworks_common.errors import Unauthenticated
+from matteworks_common.key_format import format_key
+
+# Well-formed, so that auth looks it up in its store, and never issued.
+_NOBODYS_KEY = format_key("live", "readiness", "0" * 43)
+# The header of a picture of 1 x 1 pixels.
+_SMALLEST_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"
 
 
 class AccountsClient:
@@ -29,6 +37,14 @@ class AccountsClient:
         """Whose key it is. No origin is told, so keys for browsers are refused."""
         request = auth_pb2.AuthenticateRequest(api_key=api_key, client_address=client_address)
         return await call(self._auth.Authenticate, request, timeout_s=self._timeout_s)
+
+    async def check(self) -> None:
+        """Raise unless auth and its store answer."""
+        request = auth_pb2.AuthenticateRequest(api_key=_NOBODYS_KEY)
+        try:
+            await probe(self._auth.Authenticate, request, timeout_s=self._timeout_s)
+        except Unauthenticated:
+            return
 
     async def account(self, account_id: str) -> auth_pb2.GetAccountResponse:
         """An account, its balances, its limits."""
@@ -120,6 +136,19 @@ class AccountsClient:
         return await call(
             self._admin.ListAuditEvents, request, timeout_s=self._timeout_s, metadata=self._metadata()
         )
+
+
+class CompositorProbe:
+    """Whether the compositor answers."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        self._compositor = compositor_pb2_grpc.CompositorServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def check(self) -> None:
+        """Raise unless it does."""
+        request = compositor_pb2.InspectRequest(image=_SMALLEST_PNG)
+        await probe(self._compositor.Inspect, request, timeout_s=self._timeout_s)
 
 
 class ModelsClient:

@@ -15,7 +15,7 @@ from matteworks.jobs.v1 import (
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
-from matteworks_common.channels import call
+from matteworks_common.channels import call, probe
 
 
 class JobsClient:
@@ -28,6 +28,11 @@ class JobsClient:
         self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         self._results = results_pb2_grpc.ResultServiceStub(channel)
         self._timeout_s = timeout_s
+
+    async def check(self) -> None:
+        """Raise unless jobs and its store answer."""
+        request = jobs_pb2.ListBatchesRequest(account_id="readiness", page_size=1)
+        await probe(self._jobs.ListBatches, request, timeout_s=self._timeout_s)
 
     async def batches(self, account_id: str) -> list[jobs_pb2.Batch]:
         """The latest batches, latest first."""

@@ -35,13 +35,17 @@ class ConsoleSettings(HttpSettings):
         "127.0.0.1:8081",
         description="Where auth is reached, as host:port: the internal listener or auth itself.",
     )
-    auth_timeout_s: float = Field(5.0, gt=0, description="Seconds that one call to auth may take.")
+    call_timeout_s: float = Field(5.0, gt=0, description="Seconds that one call to another service may take.")
     admin_token: SecretStr = Field(
         SecretStr(""),
         description="Administration token of auth, with which people sign in as operators and the console "
         "manages keys. Empty: there is no console, only the page to try.",
     )
 
+    compositor_target: str = Field(
+        "127.0.0.1:8081",
+        description="Where the compositor is reached, as host:port: the internal listener or itself.",
+    )
     inference_target: str = Field(
         "127.0.0.1:8081",
         description="Where inference is reached, as host:port: the internal listener or itself.",

@@ -146,8 +146,8 @@ async def site_before(auth_target: str, clock: ManualClock, **settings: Any) -> 
     store = MemorySessionStore(clock)
     console_settings = ConsoleSettings(
         listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=1, auth_target=auth_target,
-        # Nobody serves models there.
-        inference_target=auth_target, admin_token=ADMIN_TOKEN, **settings,
+        # Nobody serves these there.
+        inference_target=auth_target, compositor_target=auth_target, admin_token=ADMIN_TOKEN, **settings,
     )  # fmt: skip
     console = await build(console_settings, ConsoleDependencies(clock, store, poll_s=0.02))
     async with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 
 import pytest
 
@@ -102,3 +103,12 @@ async def test_operators_are_told_when_inference_does_not_answer(site: Site) -> 
     operator = await site.signed_in()
 
     assert "Inference does not answer" in (await operator.get("/console/models")).text
+
+
+async def test_operators_see_which_services_answer(site: Site) -> None:
+    """Auth runs; nobody serves the others behind this console."""
+    operator = await site.signed_in()
+    page = (await operator.get("/console/services")).text
+    states = dict(re.findall(r'<th scope="row">(\w+)</th><td><span[^>]*>([^<]+)<', page))
+
+    assert states == {"auth": "answers", "compositor": "does not answer", "inference": "does not answer"}

@@ -13,6 +13,8 @@ OPERATOR_PAGES = (
     "/console/accounts",
     "/console/plans",
     "/console/models",
+    "/console/services",
+    "/console/services/list",
     "/console/audit",
     "/console/audit.csv",
 )

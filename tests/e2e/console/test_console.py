@@ -29,6 +29,7 @@ PAGES = (
     "/console/accounts",
     "/console/plans",
     "/console/models",
+    "/console/services",
     "/console/audit",
 )
 
