@@ -43,6 +43,14 @@ PATHS = {
 }
 
 
+def chromium_path() -> str:
+    """The browser of this machine. Ends the program where there is none."""
+    found = shutil.which("chromium")
+    if found is None:
+        sys.exit("there is no Chromium on this machine; run: apt-get install chromium")
+    return found
+
+
 async def photograph(page: Page, target: Path) -> None:
     """Write the page as it is now, in every view, to one small picture."""
     shots = []
@@ -111,16 +119,13 @@ def ignore_line(name: str, line: str) -> None:
 
 async def run(out: Path, models_directory: Path) -> None:
     """Everything, with a stack and a browser that end with it."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.exit("there is no Chromium on this machine; run: apt-get install chromium")
     with tempfile.TemporaryDirectory() as state:
         options = StackOptions(
             host="127.0.0.1", port=0, state_directory=Path(state), models_directory=models_directory
         )
         async with running_stack(options, os.environ, ignore_line) as stack, async_playwright() as playwright:
             await use(stack)
-            browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            browser = await playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
             admin_token = (Path(state) / "secrets/admin-token").read_text().strip()
             await visit(browser, stack, admin_token, out)
             await browser.close()
