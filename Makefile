@@ -12,6 +12,7 @@
 #   make shadows  every shadow on several subjects: out/shadows.png
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
+#   make images  every image built, started as its own user, and a photo sent through; needs buildah
 #   make clean    everything that was made, except weights and accounts
 
 SHELL := /bin/sh
@@ -30,7 +31,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz images clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -76,6 +77,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/python tools/check_protos.py
 	$(BIN)/python tools/gen_settings_docs.py --check
 	$(BIN)/python tools/gen_error_docs.py --check
+	$(BIN)/python tools/gen_encoder_docs.py --check
 	$(BIN)/python tools/gen_compatibility_docs.py --check
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config --check compose/compose.yaml
@@ -85,6 +87,7 @@ gen: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_protos.py
 	$(BIN)/python tools/gen_settings_docs.py
 	$(BIN)/python tools/gen_error_docs.py
+	$(BIN)/python tools/gen_encoder_docs.py
 	$(BIN)/python tools/gen_compatibility_docs.py
 	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config > compose/compose.yaml
@@ -116,6 +119,9 @@ screenshots: $(DEVELOPMENT) $(WEIGHTS)
 
 fuzz: $(DEVELOPMENT)
 	@$(BIN)/python -m tools.fuzz_api --base-url $(BASE_URL) --key $(KEY) --seconds $(SECONDS)
+
+images: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.images $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-peer .venv-fuzz out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -37,8 +37,9 @@ class RenderChoices(TypedDict, total=False):
 
     `max_pixels`: larger pictures are made smaller. `encoding_quality`: 1 to 100, of lossy formats.
     `keep_metadata`: EXIF data and resolution stay. `despill_color`: red, green, blue of the light that
-    `despill` takes out, and `despill_strength_percent` how much of it. `roi`: left, top, right,
-    bottom of where the subject is looked for. `crop`: cut off the empty border; `crop_margin` is the room left (top, right, bottom, left).
+    `despill` takes out, and `despill_strength_percent` how much of it. `roi`: left, top, right, bottom of
+    where the subject is looked for. `crop`: cut off the empty border; `crop_margin` is the room left
+    (top, right, bottom, left).
     `scale_percent`: 10 to 100 of the canvas. `position`: "original", or percents of the free room
     (horizontal, vertical). `bg_color`: red, green, blue and perhaps alpha, 0 to 255.
     """

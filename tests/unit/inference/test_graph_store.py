@@ -88,3 +88,14 @@ def test_a_fallback_that_lost_its_files_is_filled_again(
     again = store.cache_beside(models / ".graphs" / "a.onnx", "openvino")
 
     assert (again / "1.blob").read_bytes() == b"compiled"
+
+
+def test_what_is_prepared_can_be_read_by_the_user_of_a_container(tmp_path: Path) -> None:
+    blob = tmp_path / ".graphs" / "openvino" / "1.blob"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"compiled")
+    blob.chmod(0o440)
+
+    GraphStore(tmp_path, tmp_path / "fallback").share()
+
+    assert blob.stat().st_mode & 0o777 == 0o444

@@ -6,6 +6,7 @@ the one that it was made on; all of these are in its file name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -61,9 +62,20 @@ class GraphStore:
             target = copied / file.name
             if not target.exists():
                 unfinished = copied / f"{file.name}.{os.getpid()}.part"
-                shutil.copyfile(file, unfinished)
+                try:
+                    shutil.copyfile(file, unfinished)
+                except PermissionError:
+                    # Prepared by another user for its eyes only: it is made again.
+                    log.info("cache_not_readable", file=str(file))
+                    continue
                 unfinished.replace(target)
         return copied
+
+    def share(self) -> None:
+        """Let every user read what is kept beside the weights."""
+        for path in self._folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                path.chmod(path.stat().st_mode | 0o444)
 
     @property
     def folders(self) -> tuple[Path, Path]:

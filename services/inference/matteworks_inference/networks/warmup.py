@@ -33,3 +33,5 @@ def prepare_for_machine(directory: Path) -> dict[str, EngineFacts]:
         return facts
     finally:
         engine.close()
+        # Runtimes write for their own user alone; a container reads as another.
+        graphs.share()
