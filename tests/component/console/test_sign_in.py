@@ -8,7 +8,7 @@ import pytest
 
 from matteworks.auth.v1.key_restrictions_pb2 import KeyRestrictions
 from matteworks_console.security.access import ATTEMPTS_PER_MINUTE
-from matteworks_console.security.sessions import SESSION_S
+from matteworks_console.security.sessions import SESSION_S, Sessions
 from tests.component.console.conftest import Serve
 from tests.component.console.site import ADMIN_TOKEN, Site, running_site
 
@@ -109,6 +109,23 @@ async def test_a_revoked_key_ends_the_sessions_that_began_with_it(site: Site) ->
     await operator.post(f"/console/accounts/a/keys/{site.keys['a'].key.key_id}/revoke")
 
     assert (await person.get("/console/accounts/a")).status_code == 303
+
+
+async def test_a_key_that_becomes_one_for_browsers_ends_its_sessions(site: Site) -> None:
+    person, operator = await site.signed_in("a"), await site.signed_in()
+    await operator.get("/console/accounts/a/keys")
+    path = f"/console/accounts/a/keys/{site.keys['a'].key.key_id}/restrict"
+    await operator.post(path, allowed_origins="https://shop.example")
+
+    assert (await person.get("/console/accounts/a")).status_code == 303
+
+
+async def test_another_admin_token_ends_the_sessions_of_the_former(site: Site) -> None:
+    token = await Sessions(site.store).begin("operator", key_id="of another token")
+    person = site.person()
+    person.http.cookies.set("console", token)
+
+    assert (await person.get("/console/accounts")).status_code == 303
 
 
 async def test_test_keys_and_keys_for_browsers_do_not_sign_in(site: Site) -> None:

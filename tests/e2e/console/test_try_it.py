@@ -210,6 +210,8 @@ async def test_many_photos_become_one_zip_and_what_failed_says_why(
         await visitor.page.wait_for_selector("#batch-zip:not([disabled])")
         summary = await visitor.page.inner_text("#batch-summary")
         failed = await visitor.page.inner_text("#batch-list li.failed")
+        # File names are text.
+        assert await visitor.page.locator("#batch-list b").count() == 0
         archive = zipfile.ZipFile(io.BytesIO(await download(visitor.page, "#batch-zip")))
 
     assert summary == "2 of 3 cut out, 1 not."

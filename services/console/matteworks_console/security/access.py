@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import Final
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from matteworks_console.clients import AccountsClient
 from matteworks_console.errors import PageError
 from matteworks_console.security.forms import Form, check_token, read_form
 from matteworks_console.security.session_store import SessionStore
-from matteworks_console.security.sessions import SESSION_S, Session, Sessions
+from matteworks_console.security.sessions import OPERATOR, SESSION_S, Session, Sessions
 
 SIGN_IN_PATH: Final = "/console/sign-in"
 ATTEMPTS_PER_MINUTE: Final = 10
@@ -45,6 +46,8 @@ class Access:
         self._store = store
         self._clock = clock
         self._admin_token = admin_token
+        # Sessions of operators end when there is another token.
+        self._token_digest = hashlib.sha256(admin_token.encode()).hexdigest()[:16]
         self._is_https = is_https
         self.sessions = Sessions(store)
         # With the prefix, a browser takes the cookie from this host over https alone.
@@ -55,7 +58,10 @@ class Access:
         session = await self.sessions.find(request.cookies.get(self.cookie_name, ""))
         if session is None:
             raise SignInNeeded(request.url.path if request.method == "GET" else "/console")
-        if not session.is_operator and not await self._is_key_alive(session):
+        is_valid = (
+            session.key_id == self._token_digest if session.is_operator else await self._is_key_alive(session)
+        )
+        if not is_valid:
             raise SignInNeeded("/console")
         return session
 
@@ -89,7 +95,7 @@ class Access:
             if await self._store.count(f"sign-in:{name}", 60) > limit:
                 raise PageError(429, "Too many attempts. Wait a minute and try again.", retry_after_s=60)
         if hmac.compare_digest(secret.encode(), self._admin_token.encode()):
-            return await self.sessions.begin("operator")
+            return await self.sessions.begin(OPERATOR, key_id=self._token_digest)
         if visitors_key and hmac.compare_digest(secret.encode(), visitors_key.encode()):
             raise PageError(403, "This key is for the page to try, which shows it to everybody.")
         caller = await self._caller(secret, address)
@@ -123,7 +129,9 @@ class Access:
                     key.HasField("expire_time")
                     and key.expire_time.ToNanoseconds() / 1e9 <= self._clock.unix_s()
                 )
-                return not key.HasField("revoke_time") and not is_expired
+                # Since then it may have become a key for browsers, which does not sign in.
+                is_for_browsers = key.restrictions.allowed_origins or key.restrictions.allowed_dialects
+                return not (key.HasField("revoke_time") or is_expired or is_for_browsers)
         return False
 
 
