@@ -181,6 +181,58 @@ async def test_colour_crop_and_format_reach_the_file_without_another_charge(
     assert max(green, blue) < 60
 
 
+async def test_a_picture_goes_behind_the_subject(visit: Visit, demo_photo: Path, tmp_path: Path) -> None:
+    blue = tmp_path / "blue.png"
+    Image.new("RGB", (300, 100), (0, 0, 255)).save(blue)
+    async with visit() as visitor:
+        await choose(visitor, demo_photo)
+        async with visitor.page.expect_file_chooser() as chooser:
+            await visitor.page.check("[name=background][value=picture]")
+        await (await chooser.value).set_files(blue)
+        await expect(visitor.page.locator("#background-picture")).to_be_visible()
+
+        result = opened(await download(visitor.page))
+
+    assert result.getpixel((3, 3)) == (0, 0, 255, 255)
+    assert result.getpixel((230, 120))[:3] != (0, 0, 255)
+
+
+async def test_the_line_between_before_and_after_can_be_dragged(visit: Visit, demo_photo: Path) -> None:
+    async with visit() as visitor:
+        await choose(visitor, demo_photo)
+        picture = visitor.page.locator("#after")
+        await picture.scroll_into_view_if_needed()
+        box = await picture.bounding_box()
+        assert box is not None
+        await picture.hover(position={"x": box["width"] * 0.5, "y": 100})
+        await visitor.page.mouse.down()
+        await picture.hover(position={"x": box["width"] * 0.2, "y": 100})
+        await visitor.page.mouse.up()
+
+        assert 18 <= int(await visitor.page.input_value("#split")) <= 22
+
+
+async def test_a_turned_photo_is_upright_and_lies_on_its_cut_out(
+    visit: Visit, demo_photo: Path, tmp_path: Path
+) -> None:
+    """Cameras store pictures turned and say so in EXIF; the brush must find the same place in both."""
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(demo_photo) as upright:
+        upright.crop((0, 0, 512, 400)).rotate(90, expand=True).save(turned, exif=exif, quality=95)
+    async with visit() as visitor:
+        await choose(visitor, turned)
+        sizes = await visitor.page.evaluate(
+            "['after', 'before'].map(id => [document.getElementById(id).width, "
+            "document.getElementById(id).height])"
+        )
+
+        assert sizes == [[512, 400]] * 2
+        assert await alpha_at(visitor.page, 0.45, 0.3) == 255
+        assert await alpha_at(visitor.page, 0.02, 0.02) == 0
+
+
 async def test_a_shadow_is_asked_of_the_server_and_shown(visit: Visit, demo_photo: Path) -> None:
     async with visit() as visitor:
         page = visitor.page

@@ -157,6 +157,16 @@ function split() {
   find("canvases").style.setProperty("--split", `${find("split").value}%`);
 }
 split();
+// The line between original and cut-out can be dragged on the picture, too.
+for (const kind of ["pointerdown", "pointermove"]) {
+  find("after").addEventListener(kind, (event) => {
+    if (editor.isPainting || !editor.cut || !(event.buttons & 1)) return;
+    if (kind === "pointerdown") event.target.setPointerCapture(event.pointerId);
+    const box = event.target.getBoundingClientRect();
+    find("split").value = Math.round((100 * (event.clientX - box.left)) / box.width);
+    split();
+  });
+}
 for (const radio of document.querySelectorAll("[name=tool]")) {
   radio.addEventListener("change", () => {
     brush.use(radio.value);
