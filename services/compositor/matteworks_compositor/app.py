@@ -28,6 +28,8 @@ __all__ = ["build"]
 
 SERVICE_NAME = compositor_pb2.DESCRIPTOR.services_by_name["CompositorService"].full_name
 HEALTH_TIMEOUT_S = 1.5
+# What a result's message holds besides the file.
+ENVELOPE_BYTES = 64 * 1024
 
 
 async def build(settings: CompositorSettings, clock: Clock | None = None) -> App:
@@ -46,7 +48,12 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)
         steps = build_steps(Decoder(), InferenceClient(channel, settings.inference_timeout_s), threads)
-        compositor = Compositor(Pipeline(steps, executor), admission, CompositorMetrics(registry, admission))
+        compositor = Compositor(
+            Pipeline(steps, executor),
+            admission,
+            CompositorMetrics(registry, admission),
+            settings.max_message_bytes - ENVELOPE_BYTES,
+        )
         servicer = CompositorServicer(compositor)
         return App(
             name="compositor",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
+from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.context import current_call
+from matteworks_common.errors import InvalidPicture
 from matteworks_common.stages import Stages
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.metrics import CompositorMetrics
@@ -13,11 +16,20 @@ from matteworks_compositor.options.model import OutputFormat, SubjectType
 from matteworks_compositor.pipeline.job import Job, made
 from matteworks_compositor.pipeline.pipeline import Pipeline
 from matteworks_imaging.box import Box, Size
+from matteworks_imaging.header import ImageFormat
 from matteworks_imaging.limits import PictureFile
 
 __all__ = ["Compositor", "Rendered"]
 
-WEBP_WEIGHT = 2
+# Coders that hold the picture several times over; a weight of 1 is 12 bytes a pixel in all. Measured by
+# `python -m tools.bench.formats`.
+INPUT_WEIGHTS: Final[dict[ImageFormat, int]] = {"avif": 2}
+OUTPUT_WEIGHTS: Final = {
+    OutputFormat.WEBP: 2,
+    OutputFormat.WEBP_LOSSLESS: 2,
+    OutputFormat.GIF: 2,
+    OutputFormat.AVIF: 4,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +48,34 @@ class Rendered:
 
 
 class Compositor:
-    """Renders jobs, as many at once as `admission` lets in."""
+    """Renders jobs, as many at once as `admission` lets in; results of at most `max_result_bytes`."""
 
-    def __init__(self, pipeline: Pipeline, admission: Admission, metrics: CompositorMetrics) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        admission: Admission,
+        metrics: CompositorMetrics,
+        max_result_bytes: int,
+    ) -> None:
+        self._max_result_bytes = max_result_bytes
         self._pipeline = pipeline
         self._admission = admission
         self._metrics = metrics
         self._step_names = frozenset(step.name for step in pipeline.steps)
 
     async def render(self, job: Job, stages: Stages) -> Rendered:
-        """The result of `job`. Raises LimitExceeded (OVERLOADED), and whatever the pipeline raises."""
+        """The result of `job`.
+
+        Raises LimitExceeded (OVERLOADED), InvalidPicture (RESOLUTION_TOO_HIGH) for a result that no message
+        can hold, and whatever the pipeline raises.
+        """
         call = current_call.get()
         remaining_s = call.remaining_s() if call else None
         async with AsyncExitStack() as admitted:
             with stages.measure("queue"):
                 await admitted.enter_async_context(self._admission.admit(_megapixels(job), remaining_s))
             state = await self._pipeline.run(job, stages)
+        self._check_result(len(state.encoded))
         for name, duration_s in stages.durations_s:
             if name in self._step_names:
                 self._metrics.observe_step(name, duration_s)
@@ -68,10 +92,21 @@ class Compositor:
             model=state.model,
         )
 
+    def _check_result(self, size_bytes: int) -> None:
+        if size_bytes > self._max_result_bytes:
+            raise InvalidPicture(
+                reasons.ERROR_REASON_RESOLUTION_TOO_HIGH,
+                f"The result has {size_bytes // 2**20} MB; at most {self._max_result_bytes // 2**20} can be "
+                "sent. Ask for fewer pixels or for a format that packs better.",
+                metadata={"size_bytes": str(size_bytes), "limit_bytes": str(self._max_result_bytes)},
+            )
+
 
 def _megapixels(job: Job) -> int:
     """What the request weighs: every picture that is decoded for it."""
     files = [job.picture, job.background, job.brought_matte]
-    weight = sum(file.header.megapixels for file in files if isinstance(file, PictureFile))
-    # The WebP encoder keeps the picture several times over, the others hardly once.
-    return weight * WEBP_WEIGHT if job.options.format is OutputFormat.WEBP else weight
+    headers = [file.header for file in files if isinstance(file, PictureFile)]
+    read = sum(header.megapixels * INPUT_WEIGHTS.get(header.format, 1) for header in headers)
+    written = sum(header.megapixels for header in headers) * OUTPUT_WEIGHTS.get(job.options.format, 1)
+    # The reader is done before the writer begins.
+    return max(read, written)

@@ -24,6 +24,8 @@ from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks.compositor.v1 import compositor_pb2_grpc
 from matteworks_common.channels import open_channel
 from matteworks_common.settings import MEBIBYTE
+from matteworks_compositor.compositor import OUTPUT_WEIGHTS
+from matteworks_compositor.options.model import OutputFormat
 from matteworks_imaging import encoding
 from tests.component.compositor.conftest import Service
 from tests.component.compositor.pictures import encoded, gradient
@@ -149,8 +151,14 @@ async def test_a_png_is_filtered_as_the_page_says(service: Service, options: dic
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("format_", [pb.OUTPUT_FORMAT_PNG, pb.OUTPUT_FORMAT_ZIP], ids=["png", "zip"])
-async def test_fifty_megapixels_take_twelve_bytes_a_pixel_at_most(format_: int) -> None:
+@pytest.mark.parametrize(
+    ("format_", "weight"),
+    [(pb.OUTPUT_FORMAT_PNG, 1), (pb.OUTPUT_FORMAT_ZIP, 1), (pb.OUTPUT_FORMAT_AVIF, 4)],
+    ids=["png", "zip", "avif"],
+)
+async def test_fifty_megapixels_take_twelve_bytes_a_pixel_of_their_weight_at_most(
+    format_: int, weight: int
+) -> None:
     """The whole process above its idle size, message, file and result included.
 
     The crop keeps the decoder from shrinking while it loads, and ZIP keeps all the pixels to the end.
@@ -169,7 +177,8 @@ async def test_fifty_megapixels_take_twelve_bytes_a_pixel_at_most(format_: int) 
                 idle_bytes = _memory(process.pid, "VmRSS")
                 await stub.RemoveBackground(request, timeout=100)
                 peak_bytes = _memory(process.pid, "VmHWM") - idle_bytes
-    assert peak_bytes / (width * height) <= MOST_BYTES_A_PIXEL
+    assert peak_bytes / (width * height) <= MOST_BYTES_A_PIXEL * weight
+    assert OUTPUT_WEIGHTS.get(OutputFormat(format_), 1) == weight
 
 
 def _rows_of_png(content: bytes) -> np.ndarray:

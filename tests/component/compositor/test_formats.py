@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
 from matteworks.compositor.v1 import compositor_pb2 as pb
-from tests.component.compositor.conftest import Service
+from matteworks.compositor.v1 import compositor_pb2_grpc
+from matteworks_common.errors import from_rpc_error
+from matteworks_compositor.app import build
+from tests.component.compositor.conftest import Service, settings_for
 from tests.component.compositor.pictures import decoded, encoded, gradient, quadrants
+from tests.support.fake_inference import running_inference
+from tests.support.harness import channel_to
 
 HEIC = Path(__file__).parents[2] / "unit" / "imaging" / "files" / "turned.heic"
 INPUTS = {"AVIF": {"quality": 95}, "TIFF": {}, "BMP": {}, "GIF": {}}
@@ -136,3 +142,19 @@ async def test_the_light_of_any_colour_is_taken_out_as_strongly_as_asked(service
     assert casts[0] == 60
     assert 25 <= casts[1] <= 35
     assert casts[2] <= 3
+
+
+async def test_a_result_that_no_message_can_hold_is_refused_with_the_way_out() -> None:
+    async with running_inference() as inference:
+        settings = settings_for(inference, max_message_bytes=8 * 2**20)
+        async with channel_to(await build(settings), settings) as channel:
+            stub = compositor_pb2_grpc.CompositorServiceStub(channel)
+            image = encoded(gradient(2000, 1500), "JPEG")
+            asked = pb.RenderOptions(format=pb.OUTPUT_FORMAT_BMP)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.RemoveBackground(pb.RemoveBackgroundRequest(image=image, options=asked))
+            asked.max_pixel_count = 1_000_000
+            await stub.RemoveBackground(pb.RemoveBackgroundRequest(image=image, options=asked))
+    error = from_rpc_error(raised.value)
+    assert error.reason_name == "RESOLUTION_TOO_HIGH"
+    assert "fewer pixels" in str(error)
