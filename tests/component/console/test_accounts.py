@@ -6,9 +6,12 @@ import asyncio
 import csv
 import io
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
+from matteworks_console.pages.overview import MAX_STREAMS_OF_ONE
 from tests.component.console.site import Site
 
 
@@ -112,3 +115,19 @@ async def test_operators_see_which_services_answer(site: Site) -> None:
     states = dict(re.findall(r'<th scope="row">(\w+)</th><td><span[^>]*>([^<]+)<', page))
 
     assert states == {"auth": "answers", "compositor": "does not answer", "inference": "does not answer"}
+
+
+async def test_open_pages_of_one_account_are_bounded_and_take_nothing_from_another(site: Site) -> None:
+    person, other = await site.signed_in("a"), await site.signed_in("b")
+    listening: list[AsyncIterator[str]] = []
+    async with AsyncExitStack() as opened, asyncio.timeout(20):
+        for _ in range(MAX_STREAMS_OF_ONE):
+            stream = await opened.enter_async_context(person.http.stream("GET", "/console/accounts/a/events"))
+            assert stream.status_code == 200
+            listening.append(stream.aiter_lines())
+            await anext(listening[-1])
+        refused = await person.get("/console/accounts/a/events")
+        elsewhere = await opened.enter_async_context(other.http.stream("GET", "/console/accounts/b/events"))
+
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        assert elsewhere.status_code == 200

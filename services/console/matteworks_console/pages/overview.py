@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -23,6 +24,7 @@ POLL_S: Final = 2.0
 # Ends before the proxy would end it; the browser then asks again.
 STREAM_S: Final = 110.0
 MAX_STREAMS: Final = 200
+MAX_STREAMS_OF_ONE: Final = 12
 _CALL_S: Final = 5.0
 
 
@@ -42,7 +44,7 @@ class OverviewPages:
         self._accounts = accounts
         self._draining = draining
         self._poll_s = poll_s
-        self._stream_count = 0
+        self._streams: Counter[str] = Counter()
 
     @property
     def routes(self) -> list[Route]:
@@ -79,17 +81,18 @@ class OverviewPages:
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: `changed` whenever the account's balances or counters have."""
-        _, account_id = await self._access.for_account(request)
-        if self._stream_count >= MAX_STREAMS:
+        session, account_id = await self._access.for_account(request)
+        is_full = self._streams.total() >= MAX_STREAMS
+        if is_full or self._streams[session.principal] >= MAX_STREAMS_OF_ONE:
             raise PageError(503, "Too many pages are open. This one is not updated.", retry_after_s=30)
         return StreamingResponse(
-            self._stream(request, account_id),
+            self._stream(request, session.principal, account_id),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def _stream(self, request: Request, account_id: str) -> AsyncIterator[str]:
-        self._stream_count += 1
+    async def _stream(self, request: Request, principal: str, account_id: str) -> AsyncIterator[str]:
+        self._streams[principal] += 1
         try:
             # How long the browser waits before it asks again.
             yield "retry: 1000\n\n"
@@ -117,4 +120,6 @@ class OverviewPages:
                 except TimeoutError:
                     continue
         finally:
-            self._stream_count -= 1
+            self._streams[principal] -= 1
+            if not self._streams[principal]:
+                del self._streams[principal]
