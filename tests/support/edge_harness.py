@@ -1,8 +1,7 @@
-"""The edge on a real HTTP server, before an account service and a compositor that tests steer.
+"""The edge on a real HTTP server, before the real auth service and a compositor that tests steer.
 
-Both stand-ins are real gRPC servers. `AccountsInMemory` keeps the books that the contract describes, so
-that a test can ask what a request has cost; `SteeredCompositor` answers with small pictures, or with what
-a test makes it answer.
+Both stand behind real gRPC servers. `SteeredAuth` fails or waits on command; `SteeredCompositor` answers
+with small pictures, or with what a test makes it answer.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2_grpc
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
-from matteworks_common.errors import FailedPrecondition, MatteworksError, NotFound, Unauthenticated
+from matteworks_common.errors import NotFound
 from matteworks_common.http_lifecycle import HttpApp
 from matteworks_common.http_lifecycle import running as edge_running
-from matteworks_common.key_format import format_key
 from matteworks_common.lifecycle import App
 from matteworks_common.lifecycle import running as grpc_running
 from matteworks_common.settings import ServiceSettings
 from matteworks_edge.app import EdgeDependencies, build
 from matteworks_edge.settings import EdgeSettings
+from tests.support.steered_auth import Books, SteeredAuth
 
 Answer = Callable[
     [compositor_pb2.RemoveBackgroundRequest], Awaitable[compositor_pb2.RemoveBackgroundResponse]
@@ -51,142 +50,6 @@ def picture(
         options["exif"] = exif
     drawn.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-@dataclass
-class Books:
-    """What one account has."""
-
-    account_id: str
-    subscription_milli: int = 0
-    free_calls: int = 0
-    spent_milli: int = 0
-    held_milli: int = 0
-    is_test: bool = False
-
-
-@dataclass
-class _Reservation:
-    books: Books
-    credits_milli: int
-    uses_free_call: bool
-    response: auth_pb2.ReserveResponse
-    state: str = "held"
-
-
-class AccountsInMemory(auth_pb2_grpc.AuthServiceServicer):
-    """Keys, balances and reservations; `failures[rpc]` is raised instead of an answer, first to last."""
-
-    def __init__(self) -> None:
-        self.books: dict[str, Books] = {}
-        self.reservations: dict[str, _Reservation] = {}
-        self.failures: dict[str, list[MatteworksError]] = {}
-        self.calls: list[str] = []
-        self.reserve_requests: list[auth_pb2.ReserveRequest] = []
-        self.pause: dict[str, asyncio.Event] = {}
-        self.entered: dict[str, asyncio.Event] = {}
-        self.released = asyncio.Event()
-
-    def new_key(self, *, credits_milli: int = 10_000, free_calls: int = 0, is_test: bool = False) -> str:
-        """A key of a new account."""
-        number = f"{len(self.books):08d}"
-        key = format_key("test" if is_test else "live", f"key{number}", "s" * 43)
-        self.books[key] = Books(f"acc-{number}", credits_milli, free_calls, is_test=is_test)
-        return key
-
-    def hold_up(self, rpc: str) -> asyncio.Event:
-        """Let calls of `rpc` wait until the returned event is set; `entered[rpc]` tells that one waits."""
-        self.entered[rpc] = asyncio.Event()
-        self.pause[rpc] = asyncio.Event()
-        return self.pause[rpc]
-
-    async def _enter(self, rpc: str) -> None:
-        self.calls.append(rpc)
-        if rpc in self.pause:
-            self.entered[rpc].set()
-            await self.pause[rpc].wait()
-        if self.failures.get(rpc):
-            raise self.failures[rpc].pop(0)
-
-    async def Authenticate(self, request: Any, context: Any) -> auth_pb2.AuthenticateResponse:
-        await self._enter("Authenticate")
-        books = self.books.get(request.api_key)
-        if books is None:
-            raise Unauthenticated(reasons.ERROR_REASON_KEY_INVALID, "The API key is not valid.")
-        return auth_pb2.AuthenticateResponse(
-            account_id=books.account_id,
-            key_id=request.api_key.split("_")[2],
-            plan="starter",
-            is_test=books.is_test,
-        )
-
-    async def Reserve(self, request: auth_pb2.ReserveRequest, context: Any) -> auth_pb2.ReserveResponse:
-        await self._enter("Reserve")
-        self.reserve_requests.append(request)
-        books = next(books for books in self.books.values() if books.account_id == request.account_id)
-        for price in request.prices:
-            uses_free_call = price.is_free_call_eligible and books.free_calls > 0
-            cost_milli = 0 if uses_free_call else price.credits_milli
-            if cost_milli <= books.subscription_milli:
-                break
-        else:
-            raise FailedPrecondition(
-                reasons.ERROR_REASON_INSUFFICIENT_CREDITS, "The balance does not cover the price."
-            )
-        books.subscription_milli -= cost_milli
-        books.held_milli += cost_milli
-        books.free_calls -= uses_free_call
-        response = auth_pb2.ReserveResponse(
-            reservation_id=request.request_id,
-            credits_milli=cost_milli,
-            price_index=list(request.prices).index(price),
-            rate_limit=auth_pb2.RateLimit(limit_units=500, remaining_units=499),
-        )
-        response.rate_limit.reset_time.FromSeconds(1_800_000_060)
-        self.reservations[request.request_id] = _Reservation(books, cost_milli, uses_free_call, response)
-        return response
-
-    async def Commit(self, request: Any, context: Any) -> auth_pb2.CommitResponse:
-        await self._enter("Commit")
-        reservation = self._find(request.reservation_id)
-        if reservation.state == "released":
-            raise FailedPrecondition(reasons.ERROR_REASON_RESERVATION_RELEASED, "It was released.")
-        if reservation.state == "held":
-            reservation.state = "committed"
-            reservation.books.held_milli -= reservation.credits_milli
-            reservation.books.spent_milli += reservation.credits_milli
-        return auth_pb2.CommitResponse(charged_credits_milli=reservation.credits_milli)
-
-    async def Release(self, request: Any, context: Any) -> auth_pb2.ReleaseResponse:
-        await self._enter("Release")
-        reservation = self._find(request.reservation_id)
-        released_milli = 0
-        if reservation.state == "held":
-            reservation.state = "released"
-            released_milli = reservation.credits_milli
-            reservation.books.held_milli -= released_milli
-            reservation.books.subscription_milli += released_milli
-            reservation.books.free_calls += reservation.uses_free_call
-        self.released.set()
-        return auth_pb2.ReleaseResponse(released_credits_milli=released_milli)
-
-    async def GetAccount(self, request: Any, context: Any) -> auth_pb2.GetAccountResponse:
-        await self._enter("GetAccount")
-        books = next(books for books in self.books.values() if books.account_id == request.account_id)
-        return auth_pb2.GetAccountResponse(
-            account=auth_pb2.Account(
-                account_id=books.account_id,
-                subscription_credits_milli=books.subscription_milli,
-                free_call_count=books.free_calls,
-                held_credits_milli=books.held_milli,
-                spent_credits_milli=books.spent_milli,
-            )
-        )
-
-    def _find(self, reservation_id: str) -> _Reservation:
-        if reservation_id not in self.reservations:
-            raise NotFound(reasons.ERROR_REASON_RESERVATION_NOT_FOUND, "There is no such reservation.")
-        return self.reservations[reservation_id]
 
 
 class SteeredCompositor(compositor_pb2_grpc.CompositorServiceServicer):
@@ -254,7 +117,7 @@ class EdgeStack:
 
     base_url: str
     http: httpx.AsyncClient
-    accounts: AccountsInMemory
+    accounts: SteeredAuth
     compositor: SteeredCompositor
     app: HttpApp
     settings: EdgeSettings
@@ -299,7 +162,7 @@ class EdgeStack:
 @asynccontextmanager
 async def edge_stack(deps: EdgeDependencies | None = None, **settings: Any) -> AsyncIterator[EdgeStack]:
     """An edge with both services behind it, on free loopback ports."""
-    accounts, compositor = AccountsInMemory(), SteeredCompositor()
+    accounts, compositor = SteeredAuth(), SteeredCompositor()
     quiet = ServiceSettings(listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=0.5)
     auth_app = App(
         "auth",
