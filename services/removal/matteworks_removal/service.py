@@ -88,10 +88,6 @@ class Progress:
     on_reserved: Callable[[auth_pb2.ReserveResponse], None] = lambda _: None
 
 
-async def _keep_nothing(_: compositor_pb2.RemoveBackgroundResponse) -> None:
-    return
-
-
 class RemovalService:
     """Serves one removal at a time; holds no state between two."""
 
@@ -117,7 +113,7 @@ class RemovalService:
         *,
         request_id: str,
         charge_id: str = "",
-        keep: Callable[[compositor_pb2.RemoveBackgroundResponse], Awaitable[None]] = _keep_nothing,
+        keep: Callable[[compositor_pb2.RemoveBackgroundResponse], Awaitable[None]] | None = None,
     ) -> Removal:
         """Get the pictures, check them, hold credits, render, keep, charge.
 
@@ -168,8 +164,9 @@ class RemovalService:
             with stages.measure("render"):
                 response = await self._compositor.remove_background(render)
             stages.extend("render.", response.stages)
-            with stages.measure("keep"):
-                await keep(response)
+            if keep is not None:
+                with stages.measure("keep"):
+                    await keep(response)
             with stages.measure("commit"):
                 charged_milli = await hold.commit(time.perf_counter() - start)
         return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels)

@@ -25,7 +25,7 @@ async def test_an_upload_comes_back_as_a_picture_with_the_vendors_headers(edge: 
     assert told["x-credits-charged"] == "0.25"
     assert [told[f"x-foreground-{side}"] for side in ("top", "left", "width", "height")] == list("2134")
     assert (told["x-ratelimit-limit"], told["x-ratelimit-remaining"]) == ("500", "499")
-    assert told["x-ratelimit-reset"] == "1800000060"
+    assert told["x-ratelimit-reset"] == "1800000001"
     assert told["access-control-allow-origin"] == "*"
     assert "content-encoding" not in told
 
@@ -89,6 +89,7 @@ async def test_every_parameter_reaches_the_compositor(edge: EdgeStack) -> None:
     assert request.subject_type == 8
     expected = compositor_pb2.RenderOptions(
         max_pixel_count=4_000_000,
+        max_png_pixel_count=10_000_000,
         format=compositor_pb2.OUTPUT_FORMAT_WEBP,
         channels=compositor_pb2.CHANNELS_RGBA,
         roi={"left": {"px": 0}, "top": {"percent": 10}, "right": {"px": 20}, "bottom": {"percent": 100}},
