@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -11,6 +12,7 @@ from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidPicture
 from matteworks_common.stages import Stages
 from matteworks_compositor.admission import Admission
+from matteworks_compositor.inference_client import Segmentation
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.options.model import OutputFormat, SubjectType
 from matteworks_compositor.pipeline.job import Job, made
@@ -64,8 +66,15 @@ class Compositor:
         self._step_names = frozenset(step.name for step in pipeline.steps)
 
     async def render(self, job: Job, stages: Stages) -> Rendered:
-        """The result of `job`.
+        """The result of `job`; see `render_all`."""
+        (rendered,) = await self.render_all([job], stages)
+        return rendered
 
+    async def render_all(self, jobs: Sequence[Job], stages: Stages) -> list[Rendered]:
+        """The results of `jobs`, which are of one picture and one roi: the network is asked once.
+
+        One after the other, so that they need no more memory than the largest and the files together. The
+        first one's steps are told in `stages`, of the others `output.2` and so on as a whole.
         Raises LimitExceeded (OVERLOADED), InvalidPicture (RESOLUTION_TOO_HIGH) for a result that no message
         can hold, and whatever the pipeline raises.
         """
@@ -73,14 +82,25 @@ class Compositor:
         remaining_s = call.remaining_s() if call else None
         async with AsyncExitStack() as admitted:
             with stages.measure("queue"):
-                await admitted.enter_async_context(self._admission.admit(_megapixels(job), remaining_s))
-            state = await self._pipeline.run(job, stages)
+                weight = max(_megapixels(job) for job in jobs)
+                await admitted.enter_async_context(self._admission.admit(weight, remaining_s))
+            first, known = await self._run(jobs[0], stages)
+            results = [first]
+            for number, job in enumerate(jobs[1:], 2):
+                with stages.measure(f"output.{number}"):
+                    rendered, _ = await self._run(replace(job, known=known), Stages())
+                results.append(rendered)
+                self._check_result(sum(len(result.content) for result in results))
+        return results
+
+    async def _run(self, job: Job, stages: Stages) -> tuple[Rendered, Segmentation | None]:
+        state = await self._pipeline.run(job, stages)
         self._check_result(len(state.encoded))
         for name, duration_s in stages.durations_s:
             if name in self._step_names:
                 self._metrics.observe_step(name, duration_s)
         self._metrics.count_result(state.encoded_format, len(state.encoded), job.picture.header.pixel_count)
-        return Rendered(
+        rendered = Rendered(
             content=state.encoded,
             format=state.encoded_format,
             size=made(state.plan).canvas,
@@ -91,6 +111,7 @@ class Compositor:
             confidence=state.subject_confidence,
             model=state.model,
         )
+        return rendered, state.segmentation
 
     def _check_result(self, size_bytes: int) -> None:
         if size_bytes > self._max_result_bytes:

@@ -15,6 +15,7 @@ __all__ = [
     "CanvasPlan",
     "Margins",
     "Placement",
+    "pad_to_ratio",
     "plan_canvas",
 ]
 
@@ -46,13 +47,15 @@ class Placement:
     """How the subject goes on the canvas.
 
     `margins`: None leaves the canvas as large as the picture; else the canvas is the subject's box and
-    this room. `scale_percent`: the subject fits into this share of the canvas, both ways; None: its size
-    stays. `share_percent`: share of the free room to the left and above; None: it stays where it was.
+    this room, and with `aspect_ratio` more room on two sides until it has that ratio. `scale_percent`:
+    the subject fits into this share of the canvas, both ways; None: its size stays. `share_percent`:
+    share of the free room to the left and above; None: it stays where it was.
     """
 
     margins: Margins | None = None
     scale_percent: float | None = None
     share_percent: tuple[float, float] | None = None
+    aspect_ratio: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def plan_canvas(
         canvas, origin = working, (subject.left_px, subject.top_px)
     else:
         around = placement.margins.widest(room)
+        if placement.aspect_ratio is not None:
+            around = pad_to_ratio(subject.size, around, placement.aspect_ratio)
         canvas = Size(
             subject.width_px + around.left_px + around.right_px,
             subject.height_px + around.top_px + around.bottom_px,
@@ -112,6 +117,23 @@ def plan_canvas(
     left_px = min(max(round_half_up(left), 0), free_x)
     top_px = min(max(round_half_up(top), 0), free_y)
     return CanvasPlan(limited, Box(left_px, top_px, width_px, height_px), is_limited=limited != canvas)
+
+
+def pad_to_ratio(subject: Size, around: Margins, ratio: tuple[int, int]) -> Margins:
+    """`around` with more room left and right, or above and below, so that the whole has `ratio`.
+
+    To the nearest pixel; of an odd number of pixels the right or lower side gets one more.
+    """
+    width_px = subject.width_px + around.left_px + around.right_px
+    height_px = subject.height_px + around.top_px + around.bottom_px
+    missing_x = max(0, round_half_up(height_px * ratio[0] / ratio[1]) - width_px)
+    missing_y = max(0, round_half_up(width_px * ratio[1] / ratio[0]) - height_px)
+    return Margins(
+        top_px=around.top_px + missing_y // 2,
+        right_px=around.right_px + missing_x - missing_x // 2,
+        bottom_px=around.bottom_px + missing_y - missing_y // 2,
+        left_px=around.left_px + missing_x // 2,
+    )
 
 
 def _side_within(side: float, limit_px: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from matteworks_imaging.limits import LARGEST_FILE_BYTES, PictureFile, admit_fil
 from matteworks_imaging.region import resolve_region
 
 __all__ = ["CompositorServicer"]
+
+MAX_MORE_RESULTS = 7
 
 _INPUT_FORMATS = {
     "jpeg": compositor_pb2.INPUT_FORMAT_JPEG,
@@ -45,20 +48,25 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         self, request: compositor_pb2.RemoveBackgroundRequest, context: Any
     ) -> compositor_pb2.RemoveBackgroundResponse:
         """See the proto."""
-        options, background = _read_options(request.options)
+        asked = [_read_options(options) for options in (request.options, *_read_more(request))]
         picture = admit_file(request.image)
-        job = Job(
-            request_id=_request_id(),
-            picture=picture,
-            options=options,
-            declared_type=_read_type(request.subject_type),
-            model=request.model,
-            quality=parse_choice("quality", request.quality, Quality, Quality.UNSPECIFIED),
-            background=background,
-            roi=_read_roi(options, picture),
-        )
+        jobs = [
+            Job(
+                request_id=_request_id(),
+                picture=picture,
+                options=options,
+                declared_type=_read_type(request.subject_type),
+                model=request.model,
+                quality=parse_choice("quality", request.quality, Quality, Quality.UNSPECIFIED),
+                background=background,
+                roi=_read_roi(options, picture),
+            )
+            for options, background in asked
+        ]
+        if any(job.roi != jobs[0].roi for job in jobs):
+            raise InvalidField("more_options", "Give every result the same roi; they share one matte.")
         stages = Stages()
-        rendered = await self._compositor.render(job, stages)
+        rendered, *others = await self._compositor.render_all(jobs, stages)
         return compositor_pb2.RemoveBackgroundResponse(
             rendering=_write_rendering(rendered),
             subject=image_pb2.Subject(
@@ -66,6 +74,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
             ),
             model=rendered.model,
             stages=stages.to_proto(),
+            more_renderings=[_write_rendering(other) for other in others],
         )
 
     async def Compose(
@@ -106,6 +115,12 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
 def _request_id() -> str:
     call = current_call.get()
     return call.request_id if call else new_request_id()
+
+
+def _read_more(request: compositor_pb2.RemoveBackgroundRequest) -> Sequence[compositor_pb2.RenderOptions]:
+    if len(request.more_options) > MAX_MORE_RESULTS:
+        raise InvalidField("more_options", f"Ask for at most {MAX_MORE_RESULTS} further results.")
+    return request.more_options
 
 
 def _read_options(

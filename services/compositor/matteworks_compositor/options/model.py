@@ -87,12 +87,16 @@ ZERO_LENGTH = Length(0.0, Unit.PX)
 
 @dataclass(frozen=True, slots=True)
 class CropMargins:
-    """Room around the subject's box; percents are of its width (left, right) and height (top, bottom)."""
+    """Room around the subject's box; percents are of its width (left, right) and height (top, bottom).
+
+    `aspect_ratio`: width and height of what is cut out, by more room on two sides; None: as it comes.
+    """
 
     top: Length = ZERO_LENGTH
     right: Length = ZERO_LENGTH
     bottom: Length = ZERO_LENGTH
     left: Length = ZERO_LENGTH
+    aspect_ratio: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,15 @@ from matteworks_compositor.options.model import (
 )
 from matteworks_imaging.region import Length, Region, Unit, invalid_region
 
-__all__ = ["parse_choice", "parse_options"]
+__all__ = ["parse_aspect_ratio", "parse_choice", "parse_margins", "parse_options"]
 
 MAX_MARGIN_PX = 500
 MAX_MARGIN_PERCENT = 50.0
 MIN_SCALE_PERCENT = 10.0
 # Levels between the strongest and the weakest channel from which light has a colour.
 LEAST_CHROMA = 40
+MAX_RATIO_PART = 10_000
+MAX_RATIO = 20
 
 Choice = TypeVar("Choice", bound=IntEnum)
 
@@ -52,7 +54,7 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
             "channels", message.channels, Channels, Channels.RGBA, reasons.ERROR_REASON_INVALID_CHANNELS
         ),
         roi=_parse_region(message.roi) if message.HasField("roi") else None,
-        crop=_parse_margins(message.crop) if message.HasField("crop") else None,
+        crop=parse_margins(message.crop) if message.HasField("crop") else None,
         scale_percent=_parse_scale(message) if message.HasField("scale_percent") else None,
         is_position_original=has_position and message.position.WhichOneof("place") == "original",
         position_percent=_parse_position(message.position) if has_position else None,
@@ -99,7 +101,9 @@ def _parse_region(message: compositor_pb2.Region) -> Region:
     )
 
 
-def _parse_margins(message: compositor_pb2.Crop) -> CropMargins:
+def parse_margins(message: compositor_pb2.Crop) -> CropMargins:
+    """Room around the subject. Raises InvalidField (INVALID_CROP_MARGIN)."""
+
     def parse(name: str) -> Length:
         if not message.HasField(name):  # type: ignore[arg-type]
             return ZERO_LENGTH
@@ -118,7 +122,19 @@ def _parse_margins(message: compositor_pb2.Crop) -> CropMargins:
         right=parse("margin_right"),
         bottom=parse("margin_bottom"),
         left=parse("margin_left"),
+        aspect_ratio=parse_aspect_ratio(message.aspect_ratio) if message.HasField("aspect_ratio") else None,
     )
+
+
+def parse_aspect_ratio(message: compositor_pb2.AspectRatio) -> tuple[int, int]:
+    """Width and height. Raises InvalidField for what is no ratio of a picture."""
+    sides = (message.width, message.height)
+    if not all(1 <= side <= MAX_RATIO_PART for side in sides) or max(sides) > MAX_RATIO * min(sides):
+        raise InvalidField(
+            "aspect_ratio",
+            f"Give two numbers from 1 to {MAX_RATIO_PART}, one at most {MAX_RATIO} times the other.",
+        )
+    return sides
 
 
 def _parse_length(message: compositor_pb2.Length) -> Length | None:

@@ -75,6 +75,7 @@ def placement(job: Job, subject: Box, px_scale: float) -> Placement:
         margins=None if crop is None else _margins(crop, subject, px_scale),
         scale_percent=job.options.scale_percent,
         share_percent=job.options.share_percent,
+        aspect_ratio=None if crop is None else crop.aspect_ratio,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.geometry import CanvasPlan
+from matteworks_compositor.inference_client import Segmentation
 from matteworks_compositor.options.model import OutputFormat, Quality, RenderOptions, SubjectType
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.limits import PictureFile
@@ -34,6 +35,7 @@ class Job:
     `declared_type` is what the caller said of the subject, OTHER or UNSPECIFIED included.
     `brought_matte` is the caller's own matte (any size, stretched over the whole picture); None: the
     inference service is asked, with `model` (empty: its choice) and `quality`.
+    `known` is what the network said of the same picture and roi a moment ago; it is not asked again.
     `roi` is the part of the picture, in its own pixels, where the subject may be; None: all of it.
     """
 
@@ -44,6 +46,7 @@ class Job:
     model: str = ""
     quality: Quality = Quality.UNSPECIFIED
     brought_matte: Bytes8 | PictureFile | None = None
+    known: Segmentation | None = None
     background: PictureFile | None = None
     roi: Box | None = None
 
@@ -69,6 +72,8 @@ class State:
 
     # h×w×3, what the network sees: the search box squeezed to at most 1024 × 1024. Until matte.
     model_input: Bytes8 | None = None
+    # What the network said, for further results of the same picture.
+    segmentation: Segmentation | None = None
     # The matte as it came, stretched over the search box (over the whole picture when brought).
     matte: Bytes8 | None = None
     # Finest type of the subject; the caller's word wins over the detector's.

@@ -196,6 +196,7 @@ class RemoveBackgroundRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     SUBJECT_TYPE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    MORE_OPTIONS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
@@ -210,6 +211,12 @@ class RemoveBackgroundRequest(_message.Message):
     def options(self) -> Global___RenderOptions:
         """What to make of it; absent: a PNG of the picture's size."""
 
+    @_builtins.property
+    def more_options(self) -> _containers.RepeatedCompositeFieldContainer[Global___RenderOptions]:
+        """Further results of the same matte, at most 7: a thumbnail, a white JPEG, the bare matte. Their `roi`
+        must be that of `options`. They cost no further run of a network.
+        """
+
     def __init__(
         self,
         *,
@@ -219,10 +226,11 @@ class RemoveBackgroundRequest(_message.Message):
         model: _builtins.str = ...,
         subject_type: _image_pb2.SubjectType.ValueType = ...,
         quality: _image_pb2.Quality.ValueType = ...,
+        more_options: _abc.Iterable[Global___RenderOptions] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "options", b"options", "quality", b"quality", "request_id", b"request_id", "subject_type", b"subject_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "more_options", b"more_options", "options", b"options", "quality", b"quality", "request_id", b"request_id", "subject_type", b"subject_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,6 +246,7 @@ class RemoveBackgroundResponse(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    MORE_RENDERINGS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that made the matte."""
     @_builtins.property
@@ -251,8 +260,13 @@ class RemoveBackgroundResponse(_message.Message):
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
         """Time spent in: queue, decode, segment, matte, colours, and one entry a step; then the stages
-        of the inference service, prefixed `inference.`.
+        of the inference service, prefixed `inference.`; then one entry for each further result,
+        `output.2` and so on.
         """
+
+    @_builtins.property
+    def more_renderings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rendering]:
+        """One for each of `more_options`, in their order."""
 
     def __init__(
         self,
@@ -261,10 +275,11 @@ class RemoveBackgroundResponse(_message.Message):
         subject: _image_pb2.Subject | None = ...,
         model: _builtins.str = ...,
         stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+        more_renderings: _abc.Iterable[Global___Rendering] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rendering", b"rendering", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "more_renderings", b"more_renderings", "rendering", b"rendering", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -672,6 +687,7 @@ class Crop(_message.Message):
     MARGIN_RIGHT_FIELD_NUMBER: _builtins.int
     MARGIN_BOTTOM_FIELD_NUMBER: _builtins.int
     MARGIN_LEFT_FIELD_NUMBER: _builtins.int
+    ASPECT_RATIO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def margin_top(self) -> Global___Length:
         """Room above."""
@@ -688,6 +704,10 @@ class Crop(_message.Message):
     def margin_left(self) -> Global___Length:
         """Room to the left."""
 
+    @_builtins.property
+    def aspect_ratio(self) -> Global___AspectRatio:
+        """Present: what is cut out gets this ratio, by more room on two sides, half of it on each."""
+
     def __init__(
         self,
         *,
@@ -695,14 +715,41 @@ class Crop(_message.Message):
         margin_right: Global___Length | None = ...,
         margin_bottom: Global___Length | None = ...,
         margin_left: Global___Length | None = ...,
+        aspect_ratio: Global___AspectRatio | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["margin_bottom", b"margin_bottom", "margin_left", b"margin_left", "margin_right", b"margin_right", "margin_top", b"margin_top"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "margin_bottom", b"margin_bottom", "margin_left", b"margin_left", "margin_right", b"margin_right", "margin_top", b"margin_top"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin_bottom", b"margin_bottom", "margin_left", b"margin_left", "margin_right", b"margin_right", "margin_top", b"margin_top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "margin_bottom", b"margin_bottom", "margin_left", b"margin_left", "margin_right", b"margin_right", "margin_top", b"margin_top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Crop: _TypeAlias = Crop  # noqa: Y015
+
+@_typing.final
+class AspectRatio(_message.Message):
+    """Width to height."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Share of the width, 1 to 10000; at most 20 times `height`."""
+    height: _builtins.int
+    """Share of the height, 1 to 10000; at most 20 times `width`."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AspectRatio: _TypeAlias = AspectRatio  # noqa: Y015
 
 @_typing.final
 class Position(_message.Message):

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from matteworks_compositor.inference_client import MatteSource
+from matteworks_compositor.inference_client import MatteSource, Segmentation
 from matteworks_compositor.options.model import SubjectType
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_imaging.box import Size
 
 
-async def apply(segmenter: MatteSource, job: Job, state: State) -> None:
-    """Reads `model_input`; sets `matte`, `model`, `subject_type`, `subject_confidence`,
-    `upstream_stages`. Skipped when the caller brought the matte.
+async def apply(source_of_mattes: MatteSource, job: Job, state: State) -> None:
+    """Reads `model_input`; sets `segmentation`, `matte`, `model`, `subject_type`,
+    `subject_confidence`, `upstream_stages`. Skipped when the caller brought the matte.
     """
     if job.brought_matte is not None:
         return
+    result = job.known or await _ask(source_of_mattes, job, state)
+    state.segmentation = result
+    state.matte, state.model = result.matte, result.model
+    state.upstream_stages = () if job.known else result.stages
+    state.subject_confidence = result.confidence
+    if state.subject_type is SubjectType.UNSPECIFIED:
+        state.subject_type = result.subject_type
+
+
+async def _ask(source_of_mattes: MatteSource, job: Job, state: State) -> Segmentation:
     source: Size = job.picture.size if job.roi is None else job.roi.size
-    result = await segmenter.segment(
+    return await source_of_mattes.segment(
         made(state.model_input),
         source_size=source,
         model=job.model,
         quality=job.quality,
         subject_type=job.declared_type,
     )
-    state.matte, state.model = result.matte, result.model
-    state.upstream_stages = result.stages
-    state.subject_confidence = result.confidence
-    if state.subject_type is SubjectType.UNSPECIFIED:
-        state.subject_type = result.subject_type
