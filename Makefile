@@ -42,12 +42,12 @@ $(BIN)/python:
 
 $(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Matteworks and what it runs on (about 400 MB, once) ..."
-	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,local]"
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,jobs,local]"
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "Installing what tests and checks need ..."
-	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,local,dev]"
+	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,jobs,local,dev]"
 	@touch $@
 
 $(WEIGHTS): $(REGISTRY) | $(RUNTIME)
