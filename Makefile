@@ -40,7 +40,7 @@ $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
+$(RUNTIME): pyproject.toml requirements.lock Makefile | $(BIN)/python
 	@echo "Installing Matteworks and what it runs on (about 400 MB, once) ..."
 	@$(PIP) install -c requirements.lock -e ".[auth,inference,compositor,edge,console,jobs,local]"
 	@touch $@
