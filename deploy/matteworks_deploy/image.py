@@ -56,7 +56,7 @@ def serve_script(row: Service) -> str:
     for setting, value in sorted(defaults.items()):
         name = row.variable(setting)
         lines.append(f'export {name}="${{{name}:-{value}}}"')
-    return "\n".join([*lines, f'exec python -m {row.package} "$@"', ""])
+    return "\n".join([*lines, f'exec python -m {row.program} "$@"', ""])
 
 
 def main(arguments: list[str]) -> None:

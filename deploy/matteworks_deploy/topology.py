@@ -57,6 +57,7 @@ class Secret(Enum):
 
     KEY_PEPPER = "KEY_PEPPER"
     ADMIN_TOKEN = "ADMIN_TOKEN"  # noqa: S105 - its name, not its value
+    SIGNING_SECRET = "SIGNING_SECRET"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service. Its package is `matteworks_NAME`, its settings begin with `MATTEWORKS_NAME_`.
+    """One service. Its package is `matteworks_NAME`, its settings begin with `MATTEWORKS_NAME_`; a second
+    process of a service names that service in `process_of` and the module that it runs in `module`.
 
     `port` is where it listens in containers. `libraries` are our other packages in its image; its
     third-party ones are the extra of its name. `targets` are settings that hold the address of the
     internal listener. `max_requests` bounds the requests under way at one process. `workers_by_cores`: many
     processes may stand side by side on one machine, the cores shared out between them by the setting
     THREADS. `reaches_outside`: it opens connections to the internet. `environment` is what its containers
-    set. `stop_rank`: those who call others stop before those who are called.
+    set. `keeps_results`: it shares a directory of results, whose URL is the setting OBJECT_STORE_URL.
+    `stop_rank`: those who call others stop before those who are called.
     """
 
     name: str
@@ -101,16 +104,24 @@ class Service:
     workers_by_cores: bool = False
     reaches_outside: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    keeps_results: bool = False
     stop_rank: int = 0
+    process_of: str = ""
+    module: str = ""
 
     @property
     def package(self) -> str:
-        """The import package that `python -m` runs."""
-        return f"matteworks_{self.name}"
+        """The service's import package."""
+        return f"matteworks_{self.process_of or self.name}"
+
+    @property
+    def program(self) -> str:
+        """What `python -m` runs."""
+        return self.module or self.package
 
     def variable(self, setting: str) -> str:
         """The environment variable of a setting."""
-        return f"MATTEWORKS_{self.name.upper()}_{setting}"
+        return f"MATTEWORKS_{(self.process_of or self.name).upper()}_{setting}"
 
 
 SERVICES = (
@@ -127,9 +138,40 @@ SERVICES = (
         Protocol.HTTP,
         8070,
         ("common",),
-        targets=("AUTH_TARGET", "COMPOSITOR_TARGET", "INFERENCE_TARGET"),
+        targets=("AUTH_TARGET", "COMPOSITOR_TARGET", "INFERENCE_TARGET", "JOBS_TARGET"),
         store=Store("STORE_URL", 1),
         secrets=(Secret.ADMIN_TOKEN,),
+    ),
+    Service(
+        "jobs",
+        Protocol.GRPC,
+        50054,
+        ("common", "imaging", "outbound", "removal"),
+        rpcs=(
+            Rpc("matteworks.jobs.v1.JobService", Retry.UNSEEN, 1),
+            Rpc("matteworks.jobs.v1.ResultService", Retry.UNSEEN, 1),
+            Rpc("matteworks.jobs.v1.WebhookService", Retry.UNSEEN, 1),
+        ),
+        store=Store("STORE_URL", 2),
+        secrets=(Secret.SIGNING_SECRET,),
+        # Webhooks.
+        reaches_outside=True,
+        keeps_results=True,
+        stop_rank=2,
+    ),
+    Service(
+        "worker",
+        Protocol.NONE,
+        50055,
+        ("common", "imaging", "outbound", "removal"),
+        targets=("AUTH_TARGET", "COMPOSITOR_TARGET"),
+        store=Store("STORE_URL", 2),
+        secrets=(Secret.SIGNING_SECRET,),
+        # Pictures by URL.
+        reaches_outside=True,
+        keeps_results=True,
+        process_of="jobs",
+        module="matteworks_jobs.worker",
     ),
     Service(
         "auth",

@@ -118,10 +118,10 @@ def test_only_envoy_listens_on_the_host() -> None:
 def test_no_secret_is_written_down() -> None:
     text = (COMPOSE / "compose.yaml").read_text()
     values = re.findall(
-        r'(?:PEPPER|TOKEN|CLI_AUTH): "([^"]*)"|"--requirepass", "([^"]*)"|redis://:([^@]*)@', text
+        r'(?:PEPPER|TOKEN|SECRET|CLI_AUTH): "([^"]*)"|"--requirepass", "([^"]*)"|redis://:([^@]*)@', text
     )
 
-    assert len(values) == 7
+    assert len(values) == 11
     assert all("".join(found).startswith("${") for found in values)
     assert re.findall(r"=(.+)", (COMPOSE / "example.env").read_text()) == []
 

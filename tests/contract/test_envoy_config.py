@@ -13,6 +13,7 @@ import pytest
 from matteworks.auth.v1 import auth_pb2, idempotency_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.inference.v1 import inference_pb2
+from matteworks.jobs.v1 import jobs_pb2, results_pb2, webhooks_pb2
 from matteworks_common.settings import ServiceSettings
 from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
 from matteworks_deploy.local.parts import envoy_binary
@@ -82,7 +83,15 @@ def test_the_configuration_of_compose_is_current() -> None:
 def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
     proto_services = {
         service.full_name
-        for module in (auth_pb2, idempotency_pb2, inference_pb2, compositor_pb2)
+        for module in (
+            auth_pb2,
+            idempotency_pb2,
+            inference_pb2,
+            compositor_pb2,
+            jobs_pb2,
+            results_pb2,
+            webhooks_pb2,
+        )
         for service in module.DESCRIPTOR.services_by_name.values()
     }
     # Spoken by other inference servers, which may stand in for ours.

@@ -21,7 +21,7 @@ def test_a_signal_stops_everything_in_order(
     with stack(tmp_path, "--model", FAST_MODEL) as started:
         pids = started.pids
         assert living_processes(pids) == pids
-        assert len(pids) == 8, "the launcher, Valkey, Envoy and five services"
+        assert len(pids) == 10, "the launcher, Valkey, Envoy and seven processes of services"
 
         started.launcher.send_signal(number)
 

@@ -16,6 +16,8 @@ _PROBES = {
     "compositor": ("pyvips", "cv2"),
     "edge": ("starlette", "uvicorn"),
     "console": ("jinja2", "starlette", "uvicorn"),
+    "jobs": ("obstore", "redis", "standardwebhooks", "streaq"),
+    "worker": ("obstore", "redis", "standardwebhooks", "streaq"),
 }
 
 

@@ -21,7 +21,11 @@ _HEALTH_INTERVAL_S = 0.5
 # Longer than Envoy takes to notice: two failed health checks.
 _DRAIN_DELAY_S = 1.2
 _GRACE_S = 10.0
-_SECRET_FILES = {Secret.KEY_PEPPER: "key-pepper", Secret.ADMIN_TOKEN: "admin-token"}
+_SECRET_FILES = {
+    Secret.KEY_PEPPER: "key-pepper",
+    Secret.ADMIN_TOKEN: "admin-token",
+    Secret.SIGNING_SECRET: "signing-secret",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class ServiceSpecs:
         if row.store:
             password = self._state.secret("valkey-password")
             fixed[row.store.setting] = f"redis://:{password}@{self._addresses.valkey}/{row.store.database}"
+        if row.keeps_results:
+            fixed["OBJECT_STORE_URL"] = f"file://{self._state.results_path}"
         return [
             (self._service(row, name, address, fixed | self._models_of(row.name), tunable), address)
             for name, address in _numbered(row.name, hosts).items()
@@ -132,6 +138,9 @@ class ServiceSpecs:
 
     def _choices(self, service: str) -> dict[str, str]:
         """What this machine is given besides its addresses; the caller's environment wins over it."""
+        if service == "jobs":
+            host = LOOPBACK if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
+            return {"PUBLIC_URL": f"http://{host}:{self._addresses.public.port}"}
         if service != "console":
             return {}
         # Only visitors from this machine get a key with the page to try.
@@ -171,7 +180,7 @@ class ServiceSpecs:
             **self._environment,
             **{row.variable(key): value for key, value in {"LISTEN_ADDRESS": str(address), **fixed}.items()},
         }
-        return ProcessSpec(name, (sys.executable, "-m", row.package), environment)
+        return ProcessSpec(name, (sys.executable, "-m", row.program), environment)
 
 
 def _numbered(name: str, workers: tuple[Endpoint, ...]) -> dict[str, Endpoint]:

@@ -3,6 +3,7 @@
 STATE/dev-key             key of the development account
 STATE/browser-key         another key of it, which the page to try hands to visitors
 STATE/secrets/            pepper, administration token, store password; made once, mode 0600
+STATE/results/             what batches made, until it is deleted
 STATE/valkey/             accounts and credits (append-only file)
 STATE/run/                configurations and `stack.json` of the running stack
 """
@@ -43,6 +44,7 @@ class StateDirectory:
         self.path = path.absolute()
         self.run_path = self.path / "run"
         self.valkey_path = self.path / "valkey"
+        self.results_path = self.path / "results"
         self._secrets_path = self.path / "secrets"
         self._facts_path = self.run_path / "stack.json"
         self._dev_key_path = self.path / "dev-key"
@@ -51,7 +53,7 @@ class StateDirectory:
     def prepare(self) -> None:
         """Make the directories. Raises CommandFailed when that is not allowed."""
         try:
-            for path in (self.path, self.run_path, self.valkey_path, self._secrets_path):
+            for path in (self.path, self.run_path, self.valkey_path, self.results_path, self._secrets_path):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CommandFailed(
