@@ -15,12 +15,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import httpx
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from matteworks.jobs.v1 import jobs_pb2, jobs_pb2_grpc, removal_pb2, webhooks_pb2, webhooks_pb2_grpc
+from matteworks_deploy.local.development import ACCOUNT_ID
 from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.stack import ReadyStack, running_stack
 
@@ -35,6 +39,9 @@ PATHS = {
     "overview": ACCOUNT,
     "keys": f"{ACCOUNT}/keys",
     "usage": f"{ACCOUNT}/usage",
+    "batches": f"{ACCOUNT}/batches",
+    "results": f"{ACCOUNT}/results",
+    "webhooks": f"{ACCOUNT}/webhooks",
     "accounts": "/console/accounts",
     "plans": "/console/plans",
     "models": "/console/models",
@@ -86,6 +93,34 @@ async def use(stack: ReadyStack) -> None:
         await client.post("/v1.0/removebg", headers={"X-Api-Key": stack.key}, files={"image_file": b"x"})
 
 
+async def defer(stack: ReadyStack) -> None:
+    """A batch that ends, and a webhook that is told of it, in vain."""
+    caller = removal_pb2.Caller(account_id=ACCOUNT_ID)
+
+    async def parts() -> AsyncIterator[jobs_pb2.CreateBatchRequest]:
+        yield jobs_pb2.CreateBatchRequest(header=jobs_pb2.BatchHeader(caller=caller))
+        for _ in range(3):
+            picture = PHOTO.read_bytes() + os.urandom(16)
+            yield jobs_pb2.CreateBatchRequest(item=removal_pb2.RemovalSpec(image=picture))
+
+    async with grpc.aio.insecure_channel(stack.internal_target) as channel:
+        await webhooks_pb2_grpc.WebhookServiceStub(channel).CreateWebhookEndpoint(
+            webhooks_pb2.CreateWebhookEndpointRequest(
+                account_id=ACCOUNT_ID,
+                url="https://hooks.example.invalid/cutouts",
+                events=[webhooks_pb2.WEBHOOK_EVENT_BATCH_COMPLETED],
+            ),
+            timeout=10,
+        )
+        jobs = jobs_pb2_grpc.JobServiceStub(channel)
+        batch = (await jobs.CreateBatch(parts(), timeout=30)).batch
+        watched = jobs.WatchBatch(
+            jobs_pb2.WatchBatchRequest(account_id=ACCOUNT_ID, batch_id=batch.batch_id), timeout=120
+        )
+        async for _ in watched:
+            pass
+
+
 async def visit(browser: Browser, stack: ReadyStack, admin_token: str, out: Path) -> None:
     """Open every page and photograph it."""
     context = await browser.new_context(base_url=stack.base_url)
@@ -125,6 +160,7 @@ async def run(out: Path, models_directory: Path) -> None:
         )
         async with running_stack(options, os.environ, ignore_line) as stack, async_playwright() as playwright:
             await use(stack)
+            await defer(stack)
             browser = await playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
             admin_token = (Path(state) / "secrets/admin-token").read_text().strip()
             await visit(browser, stack, admin_token, out)
