@@ -207,7 +207,10 @@ SERVICES = (
         50053,
         ("common", "imaging"),
         # One repeat only: each of its attempts may itself repeat the inference call.
-        rpcs=(Rpc("matteworks.compositor.v1.CompositorService", Retry.ALWAYS, 1),),
+        rpcs=(
+            Rpc("matteworks.compositor.v1.CompositorService", Retry.ALWAYS, 1),
+            Rpc("matteworks.compositor.v1.EditService", Retry.ALWAYS, 1),
+        ),
         targets=("INFERENCE_TARGET",),
         max_requests=64,
         workers_by_cores=True,

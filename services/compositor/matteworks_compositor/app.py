@@ -9,7 +9,7 @@ import cv2
 import grpc
 from prometheus_client import CollectorRegistry
 
-from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc, edit_pb2, edit_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import open_channel, probe
 from matteworks_common.clock import Clock, SystemClock
@@ -17,6 +17,8 @@ from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
+from matteworks_compositor.editing.editor import Editor
+from matteworks_compositor.editing.servicer import EditServicer
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
@@ -26,7 +28,10 @@ from matteworks_imaging.decoding import Decoder, configure_libvips
 
 __all__ = ["build"]
 
-SERVICE_NAME = compositor_pb2.DESCRIPTOR.services_by_name["CompositorService"].full_name
+SERVICE_NAMES = (
+    compositor_pb2.DESCRIPTOR.services_by_name["CompositorService"].full_name,
+    edit_pb2.DESCRIPTOR.services_by_name["EditService"].full_name,
+)
 HEALTH_TIMEOUT_S = 1.5
 # What a result's message holds besides the file.
 ENVELOPE_BYTES = 64 * 1024
@@ -47,20 +52,33 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         )
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)
-        steps = build_steps(Decoder(), InferenceClient(channel, settings.inference_timeout_s), threads)
+        decoder, mattes = Decoder(), InferenceClient(channel, settings.inference_timeout_s)
+        steps = build_steps(decoder, mattes, threads)
         compositor = Compositor(
             Pipeline(steps, executor),
             admission,
             CompositorMetrics(registry, admission),
             settings.max_message_bytes - ENVELOPE_BYTES,
         )
-        servicer = CompositorServicer(compositor)
+        editor = Editor(
+            decoder,
+            mattes,
+            executor,
+            admission,
+            threads=threads,
+            max_result_bytes=settings.max_message_bytes - ENVELOPE_BYTES,
+        )
+
+        def add_servicers(server: grpc.aio.Server) -> None:
+            compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
+                CompositorServicer(compositor), server
+            )
+            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor), server)
+
         return App(
             name="compositor",
-            service_names=(SERVICE_NAME,),
-            add_servicers=lambda server: compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
-                servicer, server
-            ),
+            service_names=SERVICE_NAMES,
+            add_servicers=add_servicers,
             checks={"inference": _inference_check(channel)},
             closing=opened.pop_all(),
             registry=registry,

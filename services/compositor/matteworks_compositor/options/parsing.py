@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks.compositor.v1 import compositor_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import InvalidField, Reason
 from matteworks_compositor.options.model import (
     ZERO_LENGTH,
@@ -22,7 +22,14 @@ from matteworks_compositor.options.model import (
 )
 from matteworks_imaging.region import Length, Region, Unit, invalid_region
 
-__all__ = ["parse_aspect_ratio", "parse_choice", "parse_margins", "parse_options"]
+__all__ = [
+    "parse_aspect_ratio",
+    "parse_choice",
+    "parse_margins",
+    "parse_options",
+    "parse_percentage",
+    "parse_region",
+]
 
 MAX_MARGIN_PX = 500
 MAX_MARGIN_PERCENT = 50.0
@@ -53,7 +60,7 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         channels=parse_choice(
             "channels", message.channels, Channels, Channels.RGBA, reasons.ERROR_REASON_INVALID_CHANNELS
         ),
-        roi=_parse_region(message.roi) if message.HasField("roi") else None,
+        roi=parse_region(message.roi) if message.HasField("roi") else None,
         crop=parse_margins(message.crop) if message.HasField("crop") else None,
         scale_percent=_parse_scale(message) if message.HasField("scale_percent") else None,
         is_position_original=has_position and message.position.WhichOneof("place") == "original",
@@ -63,9 +70,9 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         bg_color=_parse_color(message.bg_color) if message.HasField("bg_color") else None,
         despill=message.despill,
         despill_color=_parse_despill_color(message) if message.HasField("despill_color") else None,
-        despill_strength_percent=_parse_percentage(message, "despill_strength_percent", 0, 100) or 0,
+        despill_strength_percent=parse_percentage(message, "despill_strength_percent", 0, 100) or 0,
         max_png_pixel_count=message.max_png_pixel_count,
-        encoding_quality=_parse_percentage(message, "encoding_quality", 1, None),
+        encoding_quality=parse_percentage(message, "encoding_quality", 1, None),
         keep_metadata=message.keep_metadata,
     )
 
@@ -86,7 +93,9 @@ def parse_choice(
         raise InvalidField(field, "This value is not known.", reason=reason) from None
 
 
-def _parse_region(message: compositor_pb2.Region) -> Region:
+def parse_region(message: compositor_pb2.Region) -> Region:
+    """Corners of a rectangle. Raises InvalidField (INVALID_ROI)."""
+
     def parse(name: str, length: compositor_pb2.Length) -> Length:
         parsed = _parse_length(length)
         if parsed is None or (parsed.unit is Unit.PERCENT and parsed.value > 100):
@@ -190,9 +199,10 @@ def _parse_shadows(message: compositor_pb2.RenderOptions) -> dict[SubjectType, S
     return shadows
 
 
-def _parse_percentage(
-    message: compositor_pb2.RenderOptions, name: str, least: int, default: int | None
+def parse_percentage(
+    message: compositor_pb2.RenderOptions | edit_pb2.EditOutput, name: str, least: int, default: int | None
 ) -> int | None:
+    """The field `name`, `least` to 100; `default` when it is absent. Raises InvalidField."""
     if not message.HasField(name):  # type: ignore[arg-type]
         return default
     value: int = getattr(message, name)

@@ -12,7 +12,15 @@ from matteworks_imaging.box import Box, Size, round_half_up
 from matteworks_imaging.encoding import MAX_SIDE_PX
 from matteworks_imaging.header import MAX_PIXELS
 
-__all__ = ["OutputLimits", "backdrop_color", "is_matte_only", "output_limits", "placement", "plan"]
+__all__ = [
+    "OutputLimits",
+    "backdrop_color",
+    "is_matte_only",
+    "margins_in_pixels",
+    "output_limits",
+    "placement",
+    "plan",
+]
 
 _SIDE_LIMITS: Final = {
     OutputFormat.PNG: MAX_SIDE_PX["png"],
@@ -72,7 +80,7 @@ def placement(job: Job, subject: Box, px_scale: float) -> Placement:
     """What was asked for, with margins in working pixels; `px_scale` working pixels a source pixel."""
     crop = job.options.crop
     return Placement(
-        margins=None if crop is None else _margins(crop, subject, px_scale),
+        margins=None if crop is None else margins_in_pixels(crop, subject, px_scale),
         scale_percent=job.options.scale_percent,
         share_percent=job.options.share_percent,
         aspect_ratio=None if crop is None else crop.aspect_ratio,
@@ -93,7 +101,8 @@ def plan(job: Job, working: Size, subject: Box, room: Margins = NO_MARGINS) -> C
     )
 
 
-def _margins(crop: CropMargins, subject: Box, px_scale: float) -> Margins:
+def margins_in_pixels(crop: CropMargins, subject: Box, px_scale: float) -> Margins:
+    """Room around `subject`, before any `aspect_ratio`; `px_scale` working pixels a source pixel."""
     return Margins(
         top_px=round_half_up(crop.top.in_pixels(subject.height_px, px_scale)),
         right_px=round_half_up(crop.right.in_pixels(subject.width_px, px_scale)),

@@ -35,13 +35,14 @@ def apply(threads: int, job: Job, state: State) -> None:
         format_ = OutputFormat.PNG if _needs_png(canvas) else OutputFormat.JPEG
         if format_ is OutputFormat.JPEG:
             canvas = canvas[..., :3]
-    state.encoded = _encode(format_, canvas, threads, job.options.encoding_quality, state.metadata)
+    state.encoded = encode_as(format_, canvas, threads, job.options.encoding_quality, state.metadata)
     state.encoded_format = format_
 
 
-def _encode(
+def encode_as(
     format_: OutputFormat, canvas: Bytes8, threads: int, quality: int | None, metadata: Metadata | None
 ) -> bytes:
+    """`canvas` as a file of `format_`, which is not AUTO; flat formats take no alpha."""
     match format_:
         case OutputFormat.PNG:
             return encode_png(canvas, threads, metadata)

@@ -1,0 +1,118 @@
+"""The wire of the editing tools: messages in, domain call, messages out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2, edit_pb2_grpc
+from matteworks_common.errors import InvalidField
+from matteworks_common.stages import Stages
+from matteworks_compositor.editing.editor import AspectRatio, Edited, Editor, EditOutput
+from matteworks_compositor.geometry import Margins
+from matteworks_compositor.options.model import CropMargins, OutputFormat
+from matteworks_compositor.options.parsing import (
+    parse_aspect_ratio,
+    parse_choice,
+    parse_margins,
+    parse_percentage,
+    parse_region,
+)
+from matteworks_imaging.box import Box
+from matteworks_imaging.limits import PictureFile, admit_file
+from matteworks_imaging.region import resolve_region
+
+__all__ = ["EditServicer"]
+
+
+class EditServicer(edit_pb2_grpc.EditServiceServicer):
+    """`matteworks.compositor.v1.EditService`."""
+
+    def __init__(self, editor: Editor) -> None:
+        self._editor = editor
+
+    async def Crop(self, request: edit_pb2.CropRequest, context: Any) -> edit_pb2.CropResponse:
+        """See the proto."""
+        output = _read_output(request.output)
+        picture = admit_file(request.image)
+        stages = Stages()
+        edited = await self._editor.crop(picture, _read_area(request, picture), output, stages)
+        return edit_pb2.CropResponse(
+            picture=_write(edited), area=_write_box(edited.area), stages=stages.to_proto()
+        )
+
+    async def Erase(self, request: edit_pb2.EraseRequest, context: Any) -> edit_pb2.EraseResponse:
+        """See the proto."""
+        output = _read_output(request.output)
+        picture, mask = admit_file(request.image), admit_file(request.mask_image, "mask_image")
+        stages = Stages()
+        edited = await self._editor.erase(picture, mask, output, stages)
+        return edit_pb2.EraseResponse(picture=_write(edited), stages=stages.to_proto())
+
+    async def Expand(self, request: edit_pb2.ExpandRequest, context: Any) -> edit_pb2.ExpandResponse:
+        """See the proto."""
+        output, amount = _read_output(request.output), _read_amount(request)
+        picture = admit_file(request.image)
+        stages = Stages()
+        edited = await self._editor.expand(picture, amount, output, stages)
+        return edit_pb2.ExpandResponse(
+            picture=_write(edited), original=_write_box(edited.area), stages=stages.to_proto()
+        )
+
+
+def _read_area(request: edit_pb2.CropRequest, picture: PictureFile) -> Box | AspectRatio | CropMargins:
+    kind = request.WhichOneof("area")
+    if kind == "box":
+        return resolve_region(parse_region(request.box), picture.size)
+    if kind == "aspect_ratio":
+        return AspectRatio(*parse_aspect_ratio(request.aspect_ratio))
+    if kind == "subject":
+        return parse_margins(request.subject)
+    raise InvalidField("area", "Give a box, an aspect ratio, or room around the subject.")
+
+
+def _read_amount(request: edit_pb2.ExpandRequest) -> Margins | AspectRatio:
+    kind = request.WhichOneof("amount")
+    if kind == "aspect_ratio":
+        return AspectRatio(*parse_aspect_ratio(request.aspect_ratio))
+    if kind is None:
+        raise InvalidField("amount", "Give borders or an aspect ratio.")
+    sides = (
+        request.borders.top_px,
+        request.borders.right_px,
+        request.borders.bottom_px,
+        request.borders.left_px,
+    )
+    if min(sides) < 0:
+        raise InvalidField("borders", "Give 0 or more pixels for each side; to cut a side off, use Crop.")
+    return Margins(*sides)
+
+
+def _read_output(message: edit_pb2.EditOutput) -> EditOutput:
+    format_ = parse_choice(
+        "output.format", message.format, OutputFormat, OutputFormat.PNG, reasons.ERROR_REASON_INVALID_FORMAT
+    )
+    if format_ is OutputFormat.ZIP:
+        raise InvalidField(
+            "output.format", "Ask for a picture, not a ZIP.", reason=reasons.ERROR_REASON_INVALID_FORMAT
+        )
+    return EditOutput(
+        OutputFormat.PNG if format_ is OutputFormat.AUTO else format_,
+        parse_percentage(message, "encoding_quality", 1, None),
+        message.keep_metadata,
+    )
+
+
+def _write(edited: Edited) -> edit_pb2.EditedPicture:
+    return edit_pb2.EditedPicture(
+        image=edited.content,
+        format=compositor_pb2.OutputFormat.ValueType(edited.format),
+        size=image_pb2.Size(width_px=edited.size.width_px, height_px=edited.size.height_px),
+    )
+
+
+def _write_box(box: Box) -> image_pb2.Box:
+    return image_pb2.Box(
+        left_px=box.left_px, top_px=box.top_px, width_px=box.width_px, height_px=box.height_px
+    )
