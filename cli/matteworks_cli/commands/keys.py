@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import grpc
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from matteworks.auth.v1 import auth_pb2, key_restrictions_pb2
 from matteworks_cli.commands.administration import (
@@ -90,7 +90,12 @@ def list_keys(
     if as_json:
         typer.echo(json_text(list(listed.keys)))
         return
-    table = Table("key id", "name", "kind", "only for", "made", "last used", "expires", "revoked", box=None)
+    table = Table(
+        # Never cut: it is what the other commands take.
+        Column("key id", no_wrap=True, min_width=12),
+        *("name", "kind", "only for", "made", "last used", "expires", "revoked"),
+        box=None,
+    )
     for key in listed.keys:
         table.add_row(
             key.key_id,
