@@ -52,6 +52,8 @@ def serve_script(row: Service) -> str:
     defaults = {"METRICS_PORT": str(METRICS_PORT), **row.environment}
     if row.protocol is not Protocol.NONE:
         defaults["LISTEN_ADDRESS"] = f"0.0.0.0:{row.port}"
+    if row.http_port:
+        defaults["HTTP_LISTEN_ADDRESS"] = f"0.0.0.0:{row.http_port}"
     lines = ["#!/bin/sh", "set -eu"]
     for setting, value in sorted(defaults.items()):
         name = row.variable(setting)

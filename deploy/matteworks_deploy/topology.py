@@ -89,7 +89,8 @@ class Service:
     processes may stand side by side on one machine, the cores shared out between them by the setting
     THREADS. `reaches_outside`: it opens connections to the internet. `environment` is what its containers
     set. `keeps_results`: it shares a directory of results, whose URL is the setting OBJECT_STORE_URL.
-    `stop_rank`: those who call others stop before those who are called.
+    `stop_rank`: those who call others stop before those who are called. `http_port`: where a
+    gRPC service also answers the paths under `http_prefix` over HTTP; 0: nowhere.
     """
 
     name: str
@@ -108,6 +109,13 @@ class Service:
     stop_rank: int = 0
     process_of: str = ""
     module: str = ""
+    http_port: int = 0
+    http_prefix: str = ""
+
+    @property
+    def http_name(self) -> str:
+        """The name of its processes as those who speak HTTP reach them, where it has an `http_port`."""
+        return f"{self.name}-http"
 
     @property
     def package(self) -> str:
@@ -200,6 +208,8 @@ SERVICES = (
         workers_by_cores=True,
         environment={"MODEL_DIRECTORY": "/models"},
         stop_rank=2,
+        http_port=8052,
+        http_prefix="/v2",
     ),
     Service(
         "compositor",

@@ -49,10 +49,13 @@ def test_envoy_looks_for_the_services_under_their_names_and_ports() -> None:
         for endpoint in cluster["loadAssignment"]["endpoints"][0]["lbEndpoints"]
     }
 
-    assert set(addresses) < set(compose()["services"])
+    over_http = {row.http_name: row.name for row in SERVICES if row.http_port}
+    assert set(addresses) - set(over_http) < set(compose()["services"])
     for name, address in addresses.items():
-        assert address["address"] == name
-        assert f"LISTEN_ADDRESS:-0.0.0.0:{address['portValue']}}}" in serve_script(service(name))
+        listens = "_HTTP_LISTEN_ADDRESS" if name in over_http else "_LISTEN_ADDRESS"
+        row = service(over_http.get(name, name))
+        assert address["address"] == row.name
+        assert f"{row.name.upper()}{listens}:-0.0.0.0:{address['portValue']}}}" in serve_script(row)
 
 
 @pytest.mark.parametrize("row", SERVICES, ids=lambda row: row.name)

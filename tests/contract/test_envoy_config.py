@@ -13,6 +13,7 @@ import pytest
 from matteworks.auth.v1 import auth_pb2, idempotency_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks.inference.v1 import inference_pb2
+from matteworks.inference.v2 import open_inference_pb2
 from matteworks.jobs.v1 import jobs_pb2, results_pb2, webhooks_pb2
 from matteworks_common.settings import ServiceSettings
 from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
@@ -32,6 +33,7 @@ LOCAL = EnvoySettings(
     hosts={
         **{row.name: (Endpoint("127.0.0.1", 1000 + index),) for index, row in enumerate(SERVICES)},
         "inference": (Endpoint("127.0.0.1", 2003), Endpoint("127.0.0.1", 2004)),
+        "inference-http": (Endpoint("127.0.0.1", 2005), Endpoint("127.0.0.1", 2006)),
     },
 )
 NAMED = EnvoySettings(
@@ -87,6 +89,7 @@ def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
             auth_pb2,
             idempotency_pb2,
             inference_pb2,
+            open_inference_pb2,
             compositor_pb2,
             edit_pb2,
             jobs_pb2,
@@ -95,11 +98,10 @@ def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
         )
         for service in module.DESCRIPTOR.services_by_name.values()
     }
-    # Spoken by other inference servers, which may stand in for ours.
-    open_inference = {"inference.GRPCInferenceService"}
     routes = manager("internal")["routeConfig"]["virtualHosts"][0]["routes"]
 
-    assert {route["name"] for route in routes} == proto_services | open_inference
+    over_http = {row.http_name for row in SERVICES if LOCAL.hosts.get(row.http_name)}
+    assert {route["name"] for route in routes} == proto_services | over_http
 
 
 def test_calls_that_make_something_new_are_repeated_only_when_nobody_saw_them() -> None:
@@ -157,8 +159,9 @@ def test_every_route_has_a_deadline_of_its_own() -> None:
         if "route" in route
     ]
 
-    # The edge, two of the console, and one for each service of the internal listener.
-    assert len(routes) == 3 + sum(len(row.rpcs) for row in SERVICES)
+    # The edge, two of the console, and on the internal listener one for each service and each HTTP prefix.
+    over_http = [row for row in SERVICES if row.http_port]
+    assert len(routes) == 3 + sum(len(row.rpcs) for row in SERVICES) + len(over_http)
     assert all(float(route["timeout"].rstrip("s")) >= 120 for route in routes)
 
 

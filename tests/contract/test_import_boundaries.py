@@ -70,7 +70,7 @@ FOREIGN = {
         "cv2",
     },
     "matteworks_auth": {"starlette", "uvicorn", "onnxruntime", "pyvips", "numpy"},
-    "matteworks_inference": {"starlette", "uvicorn", "redis"},
+    "matteworks_inference": {"uvicorn", "redis"},
     "matteworks_compositor": {"starlette", "uvicorn", "redis", "onnxruntime", "onnx"},
     "matteworks_edge": {"redis", "onnxruntime", "onnx", "pyvips", "numpy", "cv2"},
     "matteworks_console": {"onnxruntime", "onnx", "pyvips", "numpy", "cv2", "PIL"},

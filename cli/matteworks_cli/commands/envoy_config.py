@@ -47,6 +47,7 @@ def envoy_config(
     named = {"edge": edge, "auth": auth, "inference": inference, "compositor": compositor}
     # The rest is where compose has it; a deployment without one of them says so by an empty --host NAME=.
     given = {row.name: named.get(row.name, [f"{row.name}:{row.port}"]) for row in SERVICES}
+    given |= {row.http_name: [f"{row.name}:{row.http_port}"] for row in SERVICES if row.http_port}
     for text in hosts or []:
         name, _, address = text.partition("=")
         if name not in given:

@@ -56,19 +56,32 @@ def clusters(settings: EnvoySettings) -> list[Cluster]:
     """A cluster for every deployed service, in the order of the topology."""
     deployed = [row for row in SERVICES if settings.hosts.get(row.name)]
     return [
-        _http(settings, row) if row.protocol is Protocol.HTTP else _grpc(settings, row)
-        for row in deployed
-        if row.protocol is not Protocol.NONE
+        *(
+            _http(settings, row.name, row.max_requests, "/readyz")
+            if row.protocol is Protocol.HTTP
+            else _grpc(settings, row)
+            for row in deployed
+            if row.protocol is not Protocol.NONE
+        ),
+        *(
+            _http(settings, row.http_name, _max_requests(settings, row), f"{row.http_prefix}/health/ready")
+            for row in deployed
+            if settings.hosts.get(row.http_name)
+        ),
     ]
 
 
-def _http(settings: EnvoySettings, row: Service) -> Cluster:
+def _max_requests(settings: EnvoySettings, row: Service) -> int:
+    return row.max_requests * (len(settings.hosts[row.name]) if row.workers_by_cores else 1)
+
+
+def _http(settings: EnvoySettings, name: str, max_requests: int, health_path: str) -> Cluster:
     health = _health_check(settings)
-    health.http_health_check = HealthCheckHttpHealthCheck(path="/readyz", host=row.name)
+    health.http_health_check = HealthCheckHttpHealthCheck(path=health_path, host=name)
     return _cluster(
         settings,
-        row.name,
-        row.max_requests,
+        name,
+        max_requests,
         health,
         UpstreamHttpOptions(
             common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(_HTTP_IDLE_S)),
@@ -82,7 +95,7 @@ def _http(settings: EnvoySettings, row: Service) -> Cluster:
 
 
 def _grpc(settings: EnvoySettings, row: Service) -> Cluster:
-    max_requests = row.max_requests * (len(settings.hosts[row.name]) if row.workers_by_cores else 1)
+    max_requests = _max_requests(settings, row)
     health = _health_check(settings)
     health.grpc_health_check = HealthCheckGrpcHealthCheck(authority=row.name)
     cluster = _cluster(

@@ -43,7 +43,8 @@ def internal_listener(settings: EnvoySettings) -> Listener:
     """HTTP/2 on `settings.internal`, for the services and for platform teams, never for strangers."""
     manager = HttpConnectionManager(
         stat_prefix="internal",
-        codec_type=HttpConnectionManagerCodecType.HTTP2,
+        # HTTP/2, and HTTP/1.1 for those who speak the Open Inference Protocol over it.
+        codec_type=HttpConnectionManagerCodecType.AUTO,
         use_remote_address=True,
         preserve_external_request_id=True,
         generate_request_id=True,
@@ -63,7 +64,8 @@ def internal_listener(settings: EnvoySettings) -> Listener:
                         for row in SERVICES
                         if settings.hosts.get(row.name)
                         for rpc in row.rpcs
-                    ],
+                    ]
+                    + [_http_route(settings, row) for row in SERVICES if settings.hosts.get(row.http_name)],
                 )
             ],
         ),
@@ -87,6 +89,18 @@ def internal_listener(settings: EnvoySettings) -> Listener:
                 ]
             )
         ],
+    )
+
+
+def _http_route(settings: EnvoySettings, row: Service) -> Route:
+    return Route(
+        name=row.http_name,
+        match=RouteMatch(path_separated_prefix=row.http_prefix),
+        route=RouteAction(
+            cluster=row.http_name,
+            timeout=seconds(settings.max_grpc_timeout_s),
+            retry_policy=RetryPolicy(retry_on=_CONDITIONS[Retry.UNSEEN], num_retries=2),
+        ),
     )
 
 

@@ -41,6 +41,7 @@ class Addresses:
 def choose_addresses(options: StackOptions) -> Addresses:
     """Free ports on loopback for everything but a public port that was asked for."""
     counts = {row.name: options.workers.get(row.name, 1) for row in SERVICES}
+    counts |= {row.http_name: counts[row.name] for row in SERVICES if row.http_port}
     public, internal, valkey, *rest = free_ports(3 + sum(counts.values()))
     ports = iter(rest)
     return Addresses(
@@ -124,9 +125,14 @@ class ServiceSpecs:
             fixed[row.store.setting] = f"redis://:{password}@{self._addresses.valkey}/{row.store.database}"
         if row.keeps_results:
             fixed["OBJECT_STORE_URL"] = f"file://{self._state.results_path}"
+        fixed |= self._models_of(row.name)
+        own = [{**fixed} for _ in hosts]
+        if row.http_port:
+            for settings, address in zip(own, self._addresses.hosts[row.http_name], strict=True):
+                settings["HTTP_LISTEN_ADDRESS"] = str(address)
         return [
-            (self._service(row, name, address, fixed | self._models_of(row.name), tunable), address)
-            for name, address in _numbered(row.name, hosts).items()
+            (self._service(row, name, address, settings, tunable), address)
+            for (name, address), settings in zip(_numbered(row.name, hosts).items(), own, strict=True)
         ]
 
     def _models_of(self, service: str) -> dict[str, str]:

@@ -52,36 +52,52 @@ async def running(app: HttpApp, settings: HttpSettings) -> AsyncIterator[Running
     """Listen while the block runs. Then: not ready, wait for the proxy to notice, stop accepting, finish
     what runs, close. Raises SettingsError when the address is taken or not ours.
     """
-    async with app.closing:
-        listener = _listen(settings.listen_address)
-        port: int = listener.getsockname()[1]
-        server = _Server(
-            uvicorn.Config(
-                app.asgi,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=settings.keep_alive_s,
-                timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-            )
-        )
-        serving = asyncio.create_task(server.serve([listener]))
+    async with (
+        app.closing,
+        listening(app.asgi, settings.listen_address, settings.keep_alive_s, settings.grace_s) as port,
+    ):
         poller = asyncio.create_task(app.monitor.run())
         try:
-            await server.wait_started(serving)
             log.info("listening", port=port)
             yield Running(port, app.monitor)
         finally:
             app.draining.set()
             await app.monitor.drain()
             await asyncio.sleep(settings.drain_delay_s)
-            server.should_exit = True
             poller.cancel()
-            await asyncio.gather(serving, poller, return_exceptions=True)
+            await asyncio.gather(poller, return_exceptions=True)
+
+
+@asynccontextmanager
+async def listening(
+    asgi: Callable[..., Awaitable[Any]], address: str, keep_alive_s: int, grace_s: float
+) -> AsyncIterator[int]:
+    """Serve while the block runs; yields the port. Then stop accepting, and finish what runs within
+    `grace_s`. Raises SettingsError when the address is taken or not ours.
+    """
+    listener = _listen(address)
+    port: int = listener.getsockname()[1]
+    server = _Server(
+        uvicorn.Config(
+            asgi,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=keep_alive_s,
+            timeout_graceful_shutdown=max(1, round(grace_s)),
+        )
+    )
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await server.wait_started(serving)
+        yield port
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 S = TypeVar("S", bound=HttpSettings)

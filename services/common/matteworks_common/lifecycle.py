@@ -33,7 +33,8 @@ class App:
     """A wired service, not yet listening.
 
     `add_servicers` registers the generated servicers on a server. `checks` decide readiness.
-    `closing` holds what was opened, closed in reverse order after the server has stopped.
+    `closing` holds what was opened, closed in reverse order after the server has stopped. `beside`, given the
+    service's health, listens for another protocol while its block runs and yields its port.
     """
 
     name: str
@@ -42,14 +43,17 @@ class App:
     checks: Mapping[str, Check] = field(default_factory=dict)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    rpc_metrics: RpcMetrics | None = None
+    beside: Callable[[HealthMonitor], AbstractAsyncContextManager[int]] | None = None
 
 
 @dataclass(frozen=True)
 class Running:
-    """A service that listens."""
+    """A service that listens; `beside_port` is that of its other protocol, 0 when it has none."""
 
     port: int
     health: HealthMonitor
+    beside_port: int = 0
 
 
 @asynccontextmanager
@@ -57,7 +61,7 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
     """Listen while the block runs; then drain and close. Tests and `serve` share this path."""
     async with app.closing:
         server = grpc.aio.server(
-            interceptors=server_interceptors(RpcMetrics(app.name, app.registry)),
+            interceptors=server_interceptors(app.rpc_metrics or RpcMetrics(app.name, app.registry)),
             options=[*channel_options(settings.max_message_bytes), ("grpc.so_reuseport", 0)],
         )
         app.add_servicers(server)
@@ -69,15 +73,17 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
         port = server.add_insecure_port(settings.listen_address)
         await server.start()
         poller = asyncio.create_task(monitor.run())
-        try:
-            log.info("listening", port=port)
-            yield Running(port, monitor)
-        finally:
-            await monitor.drain()
-            await asyncio.sleep(settings.drain_delay_s)
-            await server.stop(settings.grace_s)
-            poller.cancel()
-            await asyncio.gather(poller, return_exceptions=True)
+        async with AsyncExitStack() as others:
+            try:
+                beside_port = await others.enter_async_context(app.beside(monitor)) if app.beside else 0
+                log.info("listening", port=port, beside_port=beside_port)
+                yield Running(port, monitor, beside_port)
+            finally:
+                await monitor.drain()
+                await asyncio.sleep(settings.drain_delay_s)
+                await server.stop(settings.grace_s)
+                poller.cancel()
+                await asyncio.gather(poller, return_exceptions=True)
 
 
 class HasMetrics(Protocol):

@@ -8,18 +8,22 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
 from matteworks.inference.v1 import inference_pb2_grpc
+from matteworks.inference.v2 import open_inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
+from matteworks_common.health import HealthMonitor
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
+from matteworks_common.telemetry import RpcMetrics
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.contract import Engine, EngineUnavailable
@@ -35,6 +39,9 @@ from matteworks_inference.networks.registry import (
     load_registry,
     weights_path,
 )
+from matteworks_inference.open_inference.grpc_servicer import SERVICE_NAME as OPEN_INFERENCE_NAME
+from matteworks_inference.open_inference.grpc_servicer import OpenInferenceServicer
+from matteworks_inference.open_inference.models import OpenModels
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.door import PictureAdmission
 from matteworks_inference.queueing.queue import BatchQueue
@@ -42,10 +49,13 @@ from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
 from matteworks_inference.subject.networks import SubjectNetworks
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
+from matteworks_inference.tasks.segmentation.mattes import Mattes
 from matteworks_inference.tasks.segmentation.segmenter import Segmenter
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
 _CLOSING_GRACE_S: Final = 5.0
+# Longer than the proxy's own idle time, so that no request meets a connection that is being closed.
+_KEEP_ALIVE_S: Final = 3700
 _LEAVING_LIMIT_S: Final = 20.0
 log = structlog.get_logger()
 
@@ -83,6 +93,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     configure_libvips(thread_count)
     registry = CollectorRegistry()
     metrics = InferenceMetrics(registry)
+    rpc_metrics = RpcMetrics("inference", registry)
     graphs = GraphStore.beside_weights(settings.model_directory)
     try:
         engine = given.engine or open_engine(settings, thread_count=thread_count, graphs=graphs)
@@ -129,15 +140,28 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         networks = await loop.run_in_executor(workers, SubjectNetworks)
         opened.callback(networks.close)
     segmenter = Segmenter(models, queue, networks, workers)
-    servicer = InferenceServicer(
+    mattes = Mattes(
         segmenter,
-        engine,
         metrics,
-        quality=settings.quality,
         decoder=Decoder(),
-        decoders=workers,
+        workers=workers,
         admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
     )
+    servicer = InferenceServicer(mattes, engine, quality=settings.quality)
+    open_models = OpenModels(
+        mattes,
+        engine,
+        given.clock,
+        quality=settings.quality,
+        max_pictures=settings.max_requests,
+        is_ready=lambda: queue.is_alive,
+    )
+
+    def add_servicers(server: grpc.aio.Server) -> None:
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            OpenInferenceServicer(open_models), server
+        )
 
     async def check_engine() -> None:
         if not queue.is_alive:
@@ -145,13 +169,38 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
 
     return App(
         name="inference",
-        service_names=(SERVICE_NAME,),
-        add_servicers=lambda server: inference_pb2_grpc.add_InferenceServiceServicer_to_server(
-            servicer, server
-        ),
+        service_names=(SERVICE_NAME, OPEN_INFERENCE_NAME),
+        add_servicers=add_servicers,
         checks={"engine": check_engine},
         registry=registry,
+        rpc_metrics=rpc_metrics,
+        beside=_http(settings, open_models, given.clock, rpc_metrics)
+        if settings.http_listen_address
+        else None,
     )
+
+
+def _http(
+    settings: InferenceSettings, models: OpenModels, clock: Clock, metrics: RpcMetrics
+) -> Callable[[HealthMonitor], AbstractAsyncContextManager[int]]:
+    """The Open Inference Protocol over HTTP."""
+    # Imported here: a service without it needs no HTTP server.
+    from matteworks_common.http_lifecycle import listening
+    from matteworks_inference.open_inference.http_app import open_inference_app
+
+    def listen(health: HealthMonitor) -> AbstractAsyncContextManager[int]:
+        asgi = open_inference_app(
+            models,
+            clock,
+            metrics,
+            lambda: health.is_serving,
+            max_body_bytes=settings.max_message_bytes,
+            max_requests=settings.max_requests,
+            max_wait_s=settings.max_wait_s,
+        )
+        return listening(asgi, settings.http_listen_address, _KEEP_ALIVE_S, settings.grace_s)
+
+    return listen
 
 
 def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple[ModelEntry, Path]]:

@@ -67,7 +67,7 @@ class Picture:
 
 
 def picture_from_pixels(
-    rgb: bytes, width_px: int, height_px: int, source_size_px: tuple[int, int] | None
+    rgb: bytes | memoryview, width_px: int, height_px: int, source_size_px: tuple[int, int] | None
 ) -> Picture:
     """The caller's pixels, not copied.
 

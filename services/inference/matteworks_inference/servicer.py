@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Executor
 from typing import Any, Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -13,14 +11,11 @@ from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
 from matteworks_common.vocabulary import SUBJECT_TYPES, subject_type_name
-from matteworks_imaging.decoding import Decoder
 from matteworks_inference.engines.contract import Engine
-from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.registry import ModelEntry
-from matteworks_inference.picture import Picture, decode_picture, picture_from_pixels
-from matteworks_inference.queueing.door import PictureAdmission
+from matteworks_inference.picture import Picture, picture_from_pixels
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
-from matteworks_inference.tasks.segmentation.segmenter import Segmenter
+from matteworks_inference.tasks.segmentation.mattes import Mattes, Wish
 
 _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_FAST: "fast",
@@ -30,57 +25,24 @@ _QUALITIES: Final[dict[int, Quality]] = {
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """`quality` is what a request gets that names none; `decoders` run the decoding of files. `admission`
-    is asked before any work: the queue bounds runs, it bounds pictures.
-    """
+    """`quality` is what a request gets that names none."""
 
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        engine: Engine,
-        metrics: InferenceMetrics,
-        *,
-        quality: Quality,
-        decoder: Decoder,
-        decoders: Executor,
-        admission: PictureAdmission,
-    ) -> None:
-        self._segmenter = segmenter
+    def __init__(self, mattes: Mattes, engine: Engine, *, quality: Quality) -> None:
+        self._mattes = mattes
         self._engine = engine
-        self._metrics = metrics
         self._quality: Quality = quality
-        self._decoder = decoder
-        self._decoders = decoders
-        self._admission = admission
 
     async def Segment(
         self, request: inference_pb2.SegmentRequest, context: Any
     ) -> inference_pb2.SegmentResponse:
         call = current_call.get()
         deadline_s = call.deadline_s if call else None
-        with self._admission.hold(deadline_s):
-            return await self._segment(request, deadline_s)
-
-    async def _segment(
-        self, request: inference_pb2.SegmentRequest, deadline_s: float | None
-    ) -> inference_pb2.SegmentResponse:
-        subject_type = self._subject_type(request)
-        quality = self._quality_of(request)
-        stages = Stages()
-        if request.model:
-            # Before any work: a wrong name must not cost a decode.
-            self._segmenter.models.find(request.model)
-        picture = await self._picture(request, stages)
-        segmented = await self._segmenter.segment(
-            picture,
-            model=request.model,
-            subject_type=subject_type,
-            quality=quality,
-            deadline_s=deadline_s,
-            stages=stages,
-        )
-        stages = _summed(stages)
-        self._count(segmented.model, segmented.subject.type, stages)
+        with self._mattes.hold(deadline_s):
+            wish = Wish(request.model, self._subject_type(request), self._quality_of(request))
+            self._mattes.check(wish)
+            stages = Stages()
+            picture = await self._picture(request, stages)
+            segmented, stages = await self._mattes.make(picture, wish, deadline_s, stages)
         height_px, width_px = segmented.matte.shape
         return inference_pb2.SegmentResponse(
             matte=image_pb2.Matte(
@@ -98,7 +60,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def ListModels(
         self, request: inference_pb2.ListModelsRequest, context: Any
     ) -> inference_pb2.ListModelsResponse:
-        models = self._segmenter.models
+        models = self._mattes.models
         rest = [entry for entry in models.registry.entries if entry not in models.loaded]
         return inference_pb2.ListModelsResponse(
             models=[self._model(entry, models) for entry in (*models.loaded, *rest)]
@@ -115,10 +77,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     pixels.rgb, pixels.size.width_px, pixels.size.height_px, source_size_px
                 )
             case "image":
-                with stages.measure("decode"):
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._decoders, decode_picture, self._decoder, request.image
-                    )
+                return await self._mattes.decode(request.image, stages)
         raise InvalidPicture(
             reasons.ERROR_REASON_MISSING_SOURCE, "Send either pixels or image.", field="source"
         )
@@ -140,11 +99,6 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             raise InvalidField("subject_type", "Use a value of the enum SubjectType.")
         return name
 
-    def _count(self, model: str, subject_type: str, stages: Stages) -> None:
-        self._metrics.segmented.labels(model, subject_type or "undetermined").inc()
-        for stage, duration_s in stages.durations_s:
-            self._metrics.stage_seconds.labels(stage).observe(duration_s)
-
     def _model(self, entry: ModelEntry, models: LoadedModels) -> inference_pb2.Model:
         is_loaded = entry in models.loaded
         facts = self._engine.facts_of(entry.name) if is_loaded else None
@@ -162,14 +116,3 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             engine=facts.label if facts else "",
             engine_reason=facts.reason if facts else "",
         )
-
-
-def _summed(stages: Stages) -> Stages:
-    """One entry a stage: a picture that needed a second network went through some of them twice."""
-    sums: dict[str, float] = {}
-    for stage, duration_s in stages.durations_s:
-        sums[stage] = sums.get(stage, 0.0) + duration_s
-    result = Stages()
-    for stage, duration_s in sums.items():
-        result.add(stage, duration_s)
-    return result

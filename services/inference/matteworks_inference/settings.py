@@ -18,6 +18,10 @@ class InferenceSettings(ServiceSettings):
         env_prefix="MATTEWORKS_INFERENCE_", frozen=True, extra="ignore", protected_namespaces=()
     )
 
+    http_listen_address: str = Field(
+        "",
+        description="Host and port of the Open Inference Protocol over HTTP; empty: over gRPC only.",
+    )
     model_directory: Path = Field(
         Path("models"), description="Where `matteworks models pull` put the weights."
     )
