@@ -214,6 +214,10 @@ def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple
     for name in names:
         try:
             entry = registry.find(name)
+            if settings.engine == "triton":
+                # The server has the weights; nothing is read here.
+                chosen.append((entry, directory / entry.file))
+                continue
             path = weights_path(entry, directory)
         except (UnknownModel, WrongWeights) as error:
             raise SettingsError(str(error)) from error

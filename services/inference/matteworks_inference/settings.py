@@ -35,9 +35,15 @@ class InferenceSettings(ServiceSettings):
         description="Where the networks run; cuda and tensorrt, both on the same GPU, refuse to start when "
         "they do not come up.",
     )
-    engine: Literal["auto", "onnxruntime", "openvino"] = Field(
+    engine: Literal["auto", "onnxruntime", "openvino", "triton"] = Field(
         "auto",
-        description="What runs the networks on the cpu; auto measures once which is faster and remembers it.",
+        description="What runs the networks on the cpu; auto measures once which is faster and remembers it; "
+        "triton: a server of yours, see triton_target.",
+    )
+    triton_target: str = Field(
+        "",
+        description="Host and port of a Triton or KServe server (gRPC) that has the networks of engine triton; "
+        "models must then name them, and no weights are needed here.",
     )
     gpu_precision: Literal["auto", "half", "single"] = Field(
         "auto", description="Of networks on a GPU; auto: half for those that were measured to bear it."

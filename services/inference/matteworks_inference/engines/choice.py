@@ -44,6 +44,21 @@ def open_engine(settings: InferenceSettings, *, thread_count: int, graphs: Graph
 
     Raises EngineUnavailable: OpenVINO was asked for and is not installed, or for a GPU.
     """
+    if settings.engine == "triton":
+        if not settings.triton_target or not settings.model_names:
+            raise EngineUnavailable(
+                "MATTEWORKS_INFERENCE_ENGINE=triton needs MATTEWORKS_INFERENCE_TRITON_TARGET, its host "
+                "and port, and MATTEWORKS_INFERENCE_MODELS, the networks that it serves."
+            )
+        # Imported here: only who has such a server needs it.
+        from matteworks_inference.engines.open_inference import OpenInferenceEngine
+
+        return OpenInferenceEngine(
+            settings.triton_target,
+            max_batch_items=settings.batch_items,
+            timeout_s=settings.max_wait_s,
+            max_message_bytes=settings.max_message_bytes,
+        )
     if settings.device != "cpu":
         if settings.engine == "openvino":
             raise EngineUnavailable(
