@@ -118,5 +118,7 @@ def _pull(entry: ModelEntry, directory: Path) -> bool:
         except (PullFailed, WrongWeights) as error:
             console.print(str(error), style="yellow", markup=False, highlight=False)
             return False
-    typer.echo(f"{entry.name}: {path} (licence: {entry.license})")
+    typer.echo(
+        f"{entry.name}: {path} (licence of the weights: {entry.license}). {entry.license_note}".rstrip()
+    )
     return True

@@ -214,6 +214,13 @@ def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple
     for name in names:
         try:
             entry = registry.find(name)
+            if settings.requires_clear_licenses and not entry.has_clear_license:
+                if not settings.model_names:
+                    continue
+                raise SettingsError(
+                    f"The licence of the weights of {name} is unclear: leave it out of "
+                    "MATTEWORKS_INFERENCE_MODELS, or set MATTEWORKS_INFERENCE_REQUIRES_CLEAR_LICENSES=false."
+                )
             if settings.engine == "triton":
                 # The server has the weights; nothing is read here.
                 chosen.append((entry, directory / entry.file))

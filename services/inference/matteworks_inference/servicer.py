@@ -107,6 +107,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             name=entry.name,
             summary=entry.summary,
             license=entry.license,
+            code_license=entry.code_license,
+            license_note=entry.license_note,
             input_size=image_pb2.Size(width_px=fixed[0], height_px=fixed[1]),
             subject_types=[SUBJECT_TYPES[name] for name in entry.subject_types],
             weights_sha256=entry.sha256,

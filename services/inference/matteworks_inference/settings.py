@@ -30,6 +30,11 @@ class InferenceSettings(ServiceSettings):
         description="Models to load, separated by commas, the default first; "
         "empty: every model whose weights are in the directory.",
     )
+    requires_clear_licenses: bool = Field(
+        False,
+        description="Whether models are refused whose authors name no licence for their weights; "
+        "those that are not named are left out.",
+    )
     device: Literal["cpu", "cuda", "tensorrt"] = Field(
         "cpu",
         description="Where the networks run; cuda and tensorrt, both on the same GPU, refuse to start when "
@@ -42,7 +47,7 @@ class InferenceSettings(ServiceSettings):
     )
     triton_target: str = Field(
         "",
-        description="Host and port of a Triton or KServe server (gRPC) that has the networks of engine triton; "
+        description="Host and port of the Triton or KServe server (gRPC) of engine triton; "
         "models must then name them, and no weights are needed here.",
     )
     gpu_precision: Literal["auto", "half", "single"] = Field(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from matteworks_common.settings import SettingsError
+from matteworks_inference.app import choose_models
 from matteworks_inference.networks.registry import (
     HttpsSource,
     NpmSource,
@@ -19,7 +21,8 @@ from matteworks_inference.networks.registry import (
     parse_registry,
     weights_path,
 )
-from tests.unit.inference.tiny_networks import registry_table
+from matteworks_inference.settings import InferenceSettings
+from tests.unit.inference.tiny_networks import registry_table, tiny_registry
 
 CONTENT = b"weights"
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -37,7 +40,9 @@ def test_what_is_fetched_by_default_has_a_checksum_and_a_free_licence() -> None:
         if entry.is_pulled_by_default:
             assert entry.sha256, entry.name
             assert entry.sources, entry.name
-            assert entry.license in ("Apache-2.0", "MIT"), entry.name
+            assert entry.code_license in ("Apache-2.0", "MIT"), entry.name
+            # Of one network the authors do not say; nobody forbids anything.
+            assert entry.license in ("Apache-2.0", "MIT") or entry.name == "isnet-general-use", entry.name
 
 
 def test_non_commercial_weights_have_no_source() -> None:
@@ -144,3 +149,22 @@ def test_a_users_own_file_of_a_model_without_known_checksum_is_accepted(tmp_path
     entry = parse_registry(registry_table("m")).find("m")
     (tmp_path / "m.onnx").write_bytes(b"whatever")
     assert weights_path(entry, tmp_path) == tmp_path / "m.onnx"
+
+
+@pytest.mark.parametrize("name", ["isnet-general-use", "isnet-general-use-small", "isnet-general-use-fp32"])
+def test_the_licence_of_weights_whose_author_does_not_say_is_unclear(name: str) -> None:
+    entry = load_registry().find(name)
+
+    assert (entry.license, entry.code_license, entry.has_clear_license) == ("unclear", "Apache-2.0", False)
+    assert "weights" in entry.license_note
+
+
+def test_a_server_that_requires_clear_licences_refuses_the_others(tmp_path: Path) -> None:
+    unclear = registry_table("foggy").replace('license = "Apache-2.0"', 'license = "unclear"')
+    tiny_registry(tmp_path, foggy="general", plain="general")
+    registry = parse_registry(unclear + registry_table("plain"))
+    settings = InferenceSettings(model_directory=tmp_path, requires_clear_licenses=True)
+
+    assert [entry.name for entry, _ in choose_models(settings, registry)] == ["plain"]
+    with pytest.raises(SettingsError, match="licence of the weights of foggy is unclear"):
+        choose_models(settings.model_copy(update={"models": "foggy"}), registry)

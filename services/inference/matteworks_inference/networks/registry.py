@@ -25,6 +25,8 @@ from matteworks_inference.networks.graph import Layout, NetworkInterface, Output
 # What a network is good for when several are blended: anything, anything but coarsely and fast, people.
 Role: TypeAlias = Literal["general", "small", "portrait"]
 _ROLES: Final[dict[str, Role]] = {"general": "general", "small": "small", "portrait": "portrait"}
+# What the registry calls a licence of weights whose author does not name one.
+UNCLEAR: Final = "unclear"
 _HASH_BLOCK_BYTES: Final = 4 * 1024 * 1024
 log = structlog.get_logger()
 
@@ -92,6 +94,7 @@ class ModelEntry:
     name: str
     summary: str
     license: str
+    code_license: str
     license_note: str
     file: str
     sha256: str
@@ -106,6 +109,11 @@ class ModelEntry:
     ranges_file: str
     network: NetworkInterface
     sources: tuple[Source, ...]
+
+    @property
+    def has_clear_license(self) -> bool:
+        """Whether the author of the weights says under which licence they may be used."""
+        return self.license != UNCLEAR
 
 
 def nearest_size_px(sizes_px: Sequence[tuple[int, int]], width: float, height: float) -> tuple[int, int]:
@@ -227,6 +235,7 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
             name=str(table["name"]),
             summary=str(table["summary"]),
             license=str(table["license"]),
+            code_license=str(table.get("code_license", table["license"])),
             license_note=str(table.get("license_note", "")),
             file=file,
             sha256=str(table.get("sha256", "")).lower(),

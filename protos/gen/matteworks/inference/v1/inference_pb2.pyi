@@ -181,12 +181,14 @@ class Model(_message.Message):
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     ENGINE_REASON_FIELD_NUMBER: _builtins.int
+    CODE_LICENSE_FIELD_NUMBER: _builtins.int
+    LICENSE_NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, for example `isnet-general-use`."""
     summary: _builtins.str
     """One sentence for people."""
     license: _builtins.str
-    """SPDX identifier or name of the licence of the weights."""
+    """SPDX identifier or name of the licence of the weights; `unclear` where their author does not say."""
     weights_sha256: _builtins.str
     """sha256 of the weights file, lower-case hexadecimal."""
     weights_size_bytes: _builtins.int
@@ -199,6 +201,10 @@ class Model(_message.Message):
     """Engine and device that run it, for example `onnxruntime/cpu`; empty when not loaded."""
     engine_reason: _builtins.str
     """Why that engine was chosen, for people; empty when not loaded."""
+    code_license: _builtins.str
+    """SPDX identifier of the licence of the code that the weights come with."""
+    license_note: _builtins.str
+    """What else is known of the licences, one sentence for people; often empty."""
     @_builtins.property
     def input_size(self) -> _image_pb2.Size:
         """Size of the network's input; a side of 0 is free."""
@@ -221,10 +227,12 @@ class Model(_message.Message):
         is_default: _builtins.bool = ...,
         engine: _builtins.str = ...,
         engine_reason: _builtins.str = ...,
+        code_license: _builtins.str = ...,
+        license_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "engine_reason", b"engine_reason", "input_size", b"input_size", "is_default", b"is_default", "is_loaded", b"is_loaded", "license", b"license", "name", b"name", "subject_types", b"subject_types", "summary", b"summary", "weights_sha256", b"weights_sha256", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_license", b"code_license", "engine", b"engine", "engine_reason", b"engine_reason", "input_size", b"input_size", "is_default", b"is_default", "is_loaded", b"is_loaded", "license", b"license", "license_note", b"license_note", "name", b"name", "subject_types", b"subject_types", "summary", b"summary", "weights_sha256", b"weights_sha256", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
