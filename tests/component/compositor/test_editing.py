@@ -175,6 +175,22 @@ async def test_the_picture_itself_stays_in_a_larger_one(tools: Tools) -> None:
     assert above < 25, "the stripes go on"
 
 
+async def test_the_subject_is_not_repeated_in_the_borders(tools: Tools) -> None:
+    tools.inference.draw = box_matte(0.0, 0.3, 0.3, 0.7)
+    picture = stripes(200, 160)
+    picture[48:112, :60] = (250, 10, 10)
+    answer = await tools.expand(encoded(picture), borders=edit.Borders(left_px=80, top_px=40))
+    result = decoded(answer.picture.image).astype(int)
+    result[40:, 80:] = 0
+    assert not ((result[..., 0] > 220) & (result[..., 1] < 60)).any()
+
+
+async def test_a_picture_that_is_all_subject_is_widened_all_the_same(tools: Tools) -> None:
+    tools.inference.draw = lambda width, height: np.full((height, width), 255, np.uint8)
+    answer = await tools.expand(encoded(gradient(120, 90)), borders=edit.Borders(bottom_px=40))
+    assert decoded(answer.picture.image).shape == (130, 120, 3)
+
+
 async def test_a_picture_is_widened_to_a_ratio(tools: Tools) -> None:
     answer = await tools.expand(encoded(gradient(100, 100)), aspect_ratio=pb.AspectRatio(width=3, height=2))
     assert (answer.picture.size.width_px, answer.picture.size.height_px) == (150, 100)

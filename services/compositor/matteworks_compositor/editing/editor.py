@@ -41,6 +41,10 @@ __all__ = ["AspectRatio", "EditOutput", "Edited", "Editor"]
 Bytes8 = NDArray[np.uint8]
 T = TypeVar("T")
 MOST_ERASED = 0.8
+# Share of an enlarged picture that there must be to copy from without its subject.
+LEAST_SOURCE = 0.03
+# How far from its borders a picture is repeated in them at least.
+LEAST_REACH_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,9 @@ class Editor:
         async with self._admission.admit(_weight([file], output) * growth, _remaining_s()):
             decoded = await self._compute("decode", stages, lambda: self._decode(file, output))
             area = Box(borders.left_px, borders.top_px, decoded.size.width_px, decoded.size.height_px)
-            larger = await self._compute("fill", stages, lambda: _widen(decoded, borders))
+            with stages.measure("segment"):
+                matte = await self._matte_of(decoded)
+            larger = await self._compute("fill", stages, lambda: _widen(decoded, borders, matte))
             canvas = _rgba(larger, Box(0, 0, size.width_px, size.height_px))
             return await self._compute("encode", stages, lambda: self._encode(canvas, decoded, output, area))
 
@@ -158,6 +164,14 @@ class Editor:
         return self._decoder.decode(file, with_metadata=output.keep_metadata)
 
     async def _subject_of(self, decoded: Decoded) -> Box:
+        matte = await self._matte_of(decoded)
+        if int(matte.max(initial=0)) < SURE_ALPHA:
+            raise unknown_foreground()
+        box = Box(*cv2.boundingRect(cv2.inRange(matte, VISIBLE_ALPHA, 255)))
+        return scale_box_outwards(box, array_size(matte), decoded.size)
+
+    async def _matte_of(self, decoded: Decoded) -> Bytes8:
+        """h×w, stretched over the picture."""
         seen = await self._run(lambda: network_view(decoded.pixels, decoded.alpha))
         found = await self._mattes.segment(
             seen,
@@ -166,10 +180,7 @@ class Editor:
             quality=Quality.UNSPECIFIED,
             subject_type=SubjectType.UNSPECIFIED,
         )
-        if int(found.matte.max(initial=0)) < SURE_ALPHA:
-            raise unknown_foreground()
-        box = Box(*cv2.boundingRect(cv2.inRange(found.matte, VISIBLE_ALPHA, 255)))
-        return scale_box_outwards(box, array_size(found.matte), decoded.size)
+        return found.matte
 
     def _encode(self, canvas: Bytes8, decoded: Decoded, output: EditOutput, area: Box) -> Edited:
         if output.format.is_flat and canvas.shape[2] == 4:
@@ -259,12 +270,39 @@ def _expanded(picture: Size, borders: Margins, *, is_ratio: bool) -> Size:
     return size
 
 
-def _widen(decoded: Decoded, borders: Margins) -> Decoded:
+def _middle(picture: Size, borders: Margins) -> Bytes8:
+    """255 where an enlarged picture is too far from its borders to be repeated in them, such as a subject."""
+    sides = (borders.top_px, borders.bottom_px, borders.left_px, borders.right_px)
+    reach = max(LEAST_REACH_PX, max(sides) // 2)
+    shape = (picture.height_px + sides[0] + sides[1], picture.width_px + sides[2] + sides[3])
+    far = np.zeros(shape, np.uint8)
+    # A side that is not widened may be reached all along.
+    top, bottom, left, right = (side + reach if side else 0 for side in sides)
+    far[top : shape[0] - bottom, left : shape[1] - right] = 255
+    return far
+
+
+def _subject_in(canvas: Size, borders: Margins, matte: Bytes8, picture: Size) -> Bytes8:
+    """255 where the subject is in an enlarged picture, and a little around it: a shop sells one of it."""
+    seen = np.asarray(cv2.inRange(matte, VISIBLE_ALPHA, 255), np.uint8)
+    seen = np.asarray(cv2.dilate(seen, np.ones((9, 9), np.uint8)), np.uint8)
+    across = (picture.width_px, picture.height_px)
+    subject = np.zeros((canvas.height_px, canvas.width_px), np.uint8)
+    place = Box(borders.left_px, borders.top_px, *across).slices
+    subject[place] = cv2.resize(seen, across, interpolation=cv2.INTER_NEAREST)
+    return subject
+
+
+def _widen(decoded: Decoded, borders: Margins, matte: Bytes8) -> Decoded:
     sides = (borders.top_px, borders.bottom_px, borders.left_px, borders.right_px)
     pixels = np.asarray(cv2.copyMakeBorder(decoded.pixels, *sides, cv2.BORDER_REPLICATE), np.uint8)
     inside = np.zeros(decoded.pixels.shape[:2], np.uint8)
     hole = np.asarray(cv2.copyMakeBorder(inside, *sides, cv2.BORDER_CONSTANT, value=(255,)), np.uint8)
-    fill_holes(pixels, hole)
+    far = _middle(decoded.size, borders)
+    subject = _subject_in(array_size(far), borders, matte, decoded.size)
+    # Of a picture that is nearly all subject, the subject is what there is to repeat.
+    is_rich = cv2.countNonZero(cv2.max(cv2.max(far, subject), hole)) < (1 - LEAST_SOURCE) * far.size
+    fill_holes(pixels, hole, np.maximum(far, subject) if is_rich else far)
     alpha = decoded.alpha
     if alpha is not None:
         alpha = np.asarray(cv2.copyMakeBorder(alpha, *sides, cv2.BORDER_CONSTANT, value=(255,)), np.uint8)

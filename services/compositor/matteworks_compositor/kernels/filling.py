@@ -32,11 +32,15 @@ MOST_HOLE = 0.6
 LEAST_SIDE_PX = 16
 
 
-def fill_holes(picture: Bytes8, hole: Bytes8) -> None:
+def fill_holes(picture: Bytes8, hole: Bytes8, out_of_reach: Bytes8 | None = None) -> None:
     """Fill `picture` (H×W×3), in place, where `hole` (H×W, 0 or 255) is 255. Nothing else is changed.
 
-    At least a fifth of the picture must be outside the hole.
+    At least a fifth of the picture must be outside the hole. Nothing is copied from where `out_of_reach`
+    (H×W, 0 or 255) is 255; then the whole picture is one region.
     """
+    if out_of_reach is not None:
+        _fill_region(picture, hole, WORK_PIXELS, out_of_reach)
+        return
     regions = _regions(hole)
     total = sum(region.size.pixel_count for region in regions)
     for region in regions:
@@ -44,30 +48,39 @@ def fill_holes(picture: Bytes8, hole: Bytes8) -> None:
         _fill_region(picture[region.slices], hole[region.slices], budget)
 
 
-def _fill_region(picture: Bytes8, hole: Bytes8, budget: int) -> None:
+def _fill_region(picture: Bytes8, hole: Bytes8, budget: int, out_of_reach: Bytes8 | None = None) -> None:
     size = array_size(hole)
     worked = fit_within(size, budget, max(size.width_px, size.height_px))
     if worked == size:
-        filled = _fill(picture, hole)
+        filled = _fill(picture, hole, out_of_reach)
     else:
         # A small pixel that holds any of the hole is hole: nothing of it may come back.
         some = cv2.resize(hole, (worked.width_px, worked.height_px), interpolation=cv2.INTER_AREA)
         small_hole = np.asarray(cv2.inRange(some, 1, 255), np.uint8)
-        filled = resize(_fill(resize(picture, worked), small_hole), size)
+        if out_of_reach is not None:
+            far = cv2.resize(
+                out_of_reach, (worked.width_px, worked.height_px), interpolation=cv2.INTER_NEAREST
+            )
+            out_of_reach = np.asarray(cv2.bitwise_and(far, cv2.bitwise_not(small_hole)), np.uint8)
+        filled = resize(_fill(resize(picture, worked), small_hole, out_of_reach), size)
     inside = hole > 0
     picture[inside] = filled[inside]
 
 
-def _fill(picture: Bytes8, hole: Bytes8) -> Bytes8:
+def _fill(picture: Bytes8, hole: Bytes8, out_of_reach: Bytes8 | None) -> Bytes8:
     """As `patch_match.inpaint`, also for pictures that are narrower than its patches."""
     size = array_size(hole)
     right = max(0, LEAST_SIDE_PX - size.width_px)
     below = max(0, LEAST_SIDE_PX - size.height_px)
-    wide = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REFLECT)
-    wide_hole = cv2.copyMakeBorder(hole, 0, below, 0, right, cv2.BORDER_REFLECT)
+
+    def widened(pixels: Bytes8) -> Bytes8:
+        wide = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REFLECT)
+        return np.ascontiguousarray(wide, np.uint8)
+
     filled = patch_match.inpaint(
-        np.ascontiguousarray(wide, np.uint8),
-        np.ascontiguousarray(wide_hole, np.uint8),
+        widened(picture),
+        widened(hole),
+        global_mask=None if out_of_reach is None else widened(out_of_reach),
         patch_size=PATCH_RADIUS,
     )
     return np.asarray(filled[: size.height_px, : size.width_px], np.uint8)

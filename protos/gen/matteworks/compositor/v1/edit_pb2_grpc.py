@@ -77,7 +77,7 @@ class EditServiceServicer:
 
     def Expand(self, request, context):
         """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-        is. Errors as Crop. Safe to retry; equal requests give equal pictures.
+        is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

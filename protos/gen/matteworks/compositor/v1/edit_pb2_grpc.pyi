@@ -46,7 +46,7 @@ class EditServiceStub:
     """
     Expand: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-    is. Errors as Crop. Safe to retry; equal requests give equal pictures.
+    is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
     """
 
 @_typing.type_check_only
@@ -67,7 +67,7 @@ class EditServiceAsyncStub(EditServiceStub):
     """
     Expand: _aio.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]  # type: ignore[assignment]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-    is. Errors as Crop. Safe to retry; equal requests give equal pictures.
+    is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
     """
 
 class EditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -103,7 +103,7 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_edit_pb2.ExpandResponse, _abc.Awaitable[_edit_pb2.ExpandResponse]]:
         """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-        is. Errors as Crop. Safe to retry; equal requests give equal pictures.
+        is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
         """
 
 def add_EditServiceServicer_to_server(servicer: EditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
