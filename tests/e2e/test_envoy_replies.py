@@ -59,6 +59,30 @@ def test_the_same_length_elsewhere_is_a_413(running_stack: RunningStack) -> None
     assert b'"errors"' in answer
 
 
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        (
+            "/v1/segment",
+            b'{"detail":"The request is too large.","status_code":413,"type":"request_too_large"}',
+        ),
+        ("/remove-background/v1", b'{"error":"The request is too large."}'),
+        ("/v2.0/remove_image_background", b'{"error":"The request is too large."}'),
+    ],
+)
+def test_under_a_providers_path_the_proxy_speaks_as_the_provider_does(
+    running_stack: RunningStack, path: str, document: bytes
+) -> None:
+    answer = raw_exchange(
+        running_stack,
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        + f"Content-Length: {48 * MEBIBYTE + 1}\r\n\r\n".encode(),
+    )
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert document in answer
+
+
 def test_headers_beyond_the_limit_are_refused(running_stack: RunningStack) -> None:
     response = httpx.get(f"{running_stack.base_url}/healthz", headers={"x-long": "a" * 40_000})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.resources import files
 
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLogFilter,
@@ -33,6 +34,8 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
 CONTENT_TYPE = "application/json; charset=utf-8"
+# Made by tools/gen_proxy_replies.py from the providers' modules.
+_PROVIDERS = "proxy_replies.json"
 _BODY_AS_IT_IS = "%LOCAL_REPLY_BODY%"
 
 
@@ -86,11 +89,31 @@ def local_reply_config() -> LocalReplyConfig:
     return LocalReplyConfig(
         mappers=[
             too_large,
+            *_replies_of_providers(),
             *(_mapper(ComparisonFilterOp.EQ, reply.status, reply) for reply in LOCAL_REPLIES),
             _mapper(ComparisonFilterOp.GE, 500, LocalReply(500, "The service failed.", "internal_error")),
             _mapper(ComparisonFilterOp.GE, 400, LocalReply(400, "The request was refused.", "bad_request")),
         ]
     )
+
+
+def _replies_of_providers() -> list[ResponseMapper]:
+    """The documents of providers that have another shape, under their own paths."""
+    usual = {reply.status: reply for reply in LOCAL_REPLIES}
+    by_path: dict[str, dict[str, str]] = json.loads(
+        files(__package__).joinpath(_PROVIDERS).read_text("utf-8")
+    )
+    mappers = []
+    for path, bodies in by_path.items():
+        for status, body in bodies.items():
+            mapper = _mapper(ComparisonFilterOp.EQ, int(status), usual[int(status)])
+            mapper.body = DataSource(inline_string=body)
+            is_status = _status_is(ComparisonFilterOp.EQ, int(status))
+            mapper.filter = AccessLogFilter(
+                and_filter=AndFilter(filters=[is_status, _path_starts_with(path)])
+            )
+            mappers.append(mapper)
+    return mappers
 
 
 def _mapper(op: ComparisonFilterOp, status: int, reply: LocalReply) -> ResponseMapper:

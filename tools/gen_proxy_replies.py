@@ -1,0 +1,51 @@
+"""Write what Envoy says by itself under each provider's paths, or with --check fail when it is stale.
+
+The documents come from the providers' own modules; Envoy's configuration reads the file, because deploy does
+not import the gateway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from matteworks_deploy.envoy.local_replies import LOCAL_REPLIES
+from matteworks_edge.errors import ErrorAnswer
+from matteworks_edge.providers import PROVIDERS
+
+TARGET = (
+    Path(__file__).resolve().parent.parent / "deploy" / "matteworks_deploy" / "envoy" / "proxy_replies.json"
+)
+
+
+def replies() -> str:
+    """Bodies by path and status, where they differ from the usual document."""
+    by_path: dict[str, dict[str, str]] = {}
+    for dialect in PROVIDERS:
+        for endpoint in dialect.endpoints:
+            for reply in LOCAL_REPLIES:
+                told = ({"title": reply.title, "code": reply.code},)
+                document = dialect.error_document(ErrorAnswer(reply.status, told, {}))
+                body = json.dumps(document, separators=(",", ":"))
+                if body != reply.body():
+                    by_path.setdefault(endpoint.path, {})[str(reply.status)] = body
+    return json.dumps(by_path, indent=1) + "\n"
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail instead of writing")
+    wanted = replies()
+    if not parser.parse_args().check:
+        TARGET.write_text(wanted)
+    elif not TARGET.is_file() or TARGET.read_text() != wanted:
+        print(f"{TARGET.name} is not current; run: python tools/gen_proxy_replies.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
