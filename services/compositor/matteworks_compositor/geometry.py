@@ -78,6 +78,7 @@ def plan_canvas(
     room: Margins = NO_MARGINS,
     max_pixel_count: int,
     max_side_px: int,
+    max_shorter_side_px: int | None = None,
 ) -> CanvasPlan:
     """The canvas and the subject's place on it, for a subject at `subject` in a picture of `working` size.
 
@@ -96,7 +97,7 @@ def plan_canvas(
             subject.height_px + around.top_px + around.bottom_px,
         )
         origin = (around.left_px, around.top_px)
-    limited = fit_within(canvas, max_pixel_count, max_side_px)
+    limited = fit_within(canvas, max_pixel_count, max_side_px, max_shorter_side_px)
     shrink_x, shrink_y = limited.width_px / canvas.width_px, limited.height_px / canvas.height_px
     if placement.scale_percent is None:
         width_px = _side_within(subject.width_px * shrink_x, limited.width_px)

@@ -86,18 +86,26 @@ def round_half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def fit_within(size: Size, max_pixel_count: int, max_side_px: int) -> Size:
-    """The largest size of the same aspect ratio that keeps both limits; `size` itself when it does.
+def fit_within(
+    size: Size, max_pixel_count: int, max_side_px: int, max_shorter_side_px: int | None = None
+) -> Size:
+    """The largest size of the same aspect ratio that keeps the limits; `size` itself when it does.
 
-    Both sides are multiplied by the same factor and rounded down, but not below one pixel, so the
-    aspect ratio is kept to less than a pixel. A strip that would get thinner than a pixel is one pixel
-    thin and as long as the limits allow.
+    `max_side_px` bounds the longer side, `max_shorter_side_px`, where given, the other one. Both sides are
+    multiplied by the same factor and rounded down, but not below one pixel, so the aspect ratio is kept to
+    less than a pixel. A strip that would get thinner than a pixel is one pixel thin and as long as the
+    limits allow.
     """
-    if max_pixel_count < 1 or max_side_px < 1:
+    shorter_px = max_side_px if max_shorter_side_px is None else max_shorter_side_px
+    if max_pixel_count < 1 or max_side_px < 1 or shorter_px < 1:
         raise ValueError("the limits must leave at least one pixel")
-    if size.pixel_count <= max_pixel_count and size.longer_side_px <= max_side_px:
+    factor = min(
+        math.sqrt(max_pixel_count / size.pixel_count),
+        max_side_px / size.longer_side_px,
+        shorter_px / min(size.width_px, size.height_px),
+    )
+    if factor >= 1:
         return size
-    factor = min(math.sqrt(max_pixel_count / size.pixel_count), max_side_px / size.longer_side_px)
     width_px = max(1, math.floor(size.width_px * factor + 1e-9))
     height_px = max(1, math.floor(size.height_px * factor + 1e-9))
     if width_px * height_px > max_pixel_count:  # One side was raised to one pixel.

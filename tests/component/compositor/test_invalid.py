@@ -67,6 +67,7 @@ WRONG_OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("INVALID_SHADOW_TYPE", "shadows.shadow_type", {"shadows": [pb.Shadow(shadow_type=50)]}),
     ("INVALID_SHADOW_OPACITY", "shadows.opacity_percent", {"shadows": [pb.Shadow(opacity_percent=101)]}),
     ("INVALID_ARGUMENT", "max_png_pixel_count", {"max_png_pixel_count": -1}),
+    ("INVALID_ARGUMENT", "max_size", {"max_size": image_pb2.Size(width_px=10)}),
     ("INVALID_ARGUMENT", "encoding_quality", {"encoding_quality": 0}),
     ("INVALID_ARGUMENT", "encoding_quality", {"encoding_quality": 101}),
     ("INVALID_ARGUMENT", "despill_strength_percent", {"despill_strength_percent": -1}),

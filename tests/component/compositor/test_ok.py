@@ -297,6 +297,15 @@ async def test_a_png_keeps_to_its_own_limit_where_a_jpeg_need_not(service: Servi
     assert not jpeg.is_shrunk
 
 
+async def test_a_result_fits_into_a_box_that_is_turned_to_it_after_the_crop(service: Service) -> None:
+    box = image_pb2.Size(width_px=192, height_px=108)
+    upright = (await service.remove(encoded(gradient(300, 400)), max_size=box)).rendering
+    assert (upright.size.width_px, upright.size.height_px) == (108, 144)
+    cropped = (await service.remove(encoded(gradient(300, 400)), max_size=box, crop=pb.Crop())).rendering
+    longer, shorter = sorted((cropped.size.width_px, cropped.size.height_px), reverse=True)
+    assert (longer == 192 and shorter <= 108) or (shorter == 108 and longer <= 192) or not cropped.is_shrunk
+
+
 async def test_a_transparent_input_stays_transparent_and_keeps_its_colours(service: Service) -> None:
     service.inference.draw = lambda width, height: np.full((height, width), 255, np.uint8)
     picture = np.zeros((100, 100, 4), np.uint8)

@@ -75,6 +75,20 @@ def test_known_sizes_fit_as_documented(size: Size, limit: int, expected: Size) -
     assert fit_within(size, limit, 10**6) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (Size(2400, 1600), Size(1620, 1080)),
+        (Size(1600, 2400), Size(1080, 1620)),
+        (Size(4000, 1000), Size(1920, 480)),
+        (Size(1920, 1080), Size(1920, 1080)),
+        (Size(300, 200), Size(300, 200)),
+    ],
+)
+def test_a_box_bounds_both_sides_whichever_way_the_picture_lies(size: Size, expected: Size) -> None:
+    assert fit_within(size, 50_000_000, 1920, 1080) == expected
+
+
 @given(sizes, st.integers(1, 60_000_000), st.integers(1, 70_000))
 def test_a_fitted_size_keeps_both_limits_and_never_grows(size: Size, pixels: int, side: int) -> None:
     fitted = fit_within(size, pixels, side)

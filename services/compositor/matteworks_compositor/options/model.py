@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from matteworks_imaging.box import Size
 from matteworks_imaging.region import Length, Region, Unit
 
 __all__ = [
@@ -126,7 +127,8 @@ class RenderOptions:
     place, or the centre when `scale_percent` is given. `shadows`: by subject type, UNSPECIFIED for all
     that have no entry of their own. `bg_color` None or alpha 0: nothing behind.
     `max_png_pixel_count` 0: a PNG has no limit of its own. `encoding_quality` 1 to 100, None: the format's
-    own. `despill_color` None: the light of the old background.
+    own. `despill_color` None: the light of the old background. `max_size`: a box that the result fits into,
+    turned to its orientation.
     """
 
     max_pixel_count: int = 0
@@ -146,6 +148,7 @@ class RenderOptions:
     max_png_pixel_count: int = 0
     encoding_quality: int | None = None
     keep_metadata: bool = False
+    max_size: Size | None = None
 
     @property
     def share_percent(self) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import InvalidField, Reason
 from matteworks_compositor.options.model import (
@@ -20,6 +21,7 @@ from matteworks_compositor.options.model import (
     ShadowType,
     SubjectType,
 )
+from matteworks_imaging.box import Size
 from matteworks_imaging.region import Length, Region, Unit, invalid_region
 
 __all__ = [
@@ -74,7 +76,14 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         max_png_pixel_count=message.max_png_pixel_count,
         encoding_quality=parse_percentage(message, "encoding_quality", 1, None),
         keep_metadata=message.keep_metadata,
+        max_size=_parse_max_size(message.max_size) if message.HasField("max_size") else None,
     )
+
+
+def _parse_max_size(message: image_pb2.Size) -> Size:
+    if message.width_px < 1 or message.height_px < 1:
+        raise InvalidField("max_size", "Give a width and a height of 1 pixel or more.")
+    return Size(message.width_px, message.height_px)
 
 
 def parse_choice(

@@ -38,10 +38,11 @@ WHITE: Final = Color(255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """The most that the result may measure."""
+    """The most that the result may measure; `max_side_px` bounds the longer side."""
 
     max_pixel_count: int
     max_side_px: int
+    max_shorter_side_px: int
 
 
 def is_matte_only(job: Job) -> bool:
@@ -73,7 +74,13 @@ def output_limits(job: Job) -> OutputLimits:
     most = min(MAX_PIXELS, job.options.max_pixel_count or MAX_PIXELS)
     if format_ is OutputFormat.PNG and job.options.max_png_pixel_count:
         most = min(most, job.options.max_png_pixel_count)
-    return OutputLimits(most, _SIDE_LIMITS[format_])
+    longest_px = _SIDE_LIMITS[format_]
+    box = job.options.max_size
+    if box is None:
+        return OutputLimits(most, longest_px, longest_px)
+    return OutputLimits(
+        most, min(longest_px, box.longer_side_px), min(longest_px, box.width_px, box.height_px)
+    )
 
 
 def placement(job: Job, subject: Box, px_scale: float) -> Placement:
@@ -98,6 +105,7 @@ def plan(job: Job, working: Size, subject: Box, room: Margins = NO_MARGINS) -> C
         room=room,
         max_pixel_count=limits.max_pixel_count,
         max_side_px=limits.max_side_px,
+        max_shorter_side_px=limits.max_shorter_side_px,
     )
 
 

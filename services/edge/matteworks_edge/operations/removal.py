@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
-from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import MatteworksError
 from matteworks_edge.dialects.base import AccountHeaders
 from matteworks_edge.exchange import exchange_of
@@ -20,14 +18,8 @@ from matteworks_edge.intake.accept import preferred_picture, prefers_json
 from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
 from matteworks_edge.operations.services import Services
 from matteworks_edge.responses import JSON_TYPE, rate_limit_headers, removal_headers
+from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress, Removal
-
-CONTENT_TYPES: Final = {
-    compositor_pb2.OUTPUT_FORMAT_PNG: "image/png",
-    compositor_pb2.OUTPUT_FORMAT_JPEG: "image/jpeg",
-    compositor_pb2.OUTPUT_FORMAT_WEBP: "image/webp",
-    compositor_pb2.OUTPUT_FORMAT_ZIP: "application/zip",
-}
 
 
 @dataclass(frozen=True, slots=True)

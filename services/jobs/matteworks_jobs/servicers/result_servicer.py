@@ -23,8 +23,9 @@ from matteworks_jobs.servicers.wire import (
 )
 from matteworks_jobs.stores.records import ResultRecord
 from matteworks_jobs.stores.results import ResultIndex
+from matteworks_removal.content_types import CONTENT_TYPES
 
-_CONTENT_TYPES: Final = ("image/png", "image/jpeg", "image/webp", "application/zip")
+_CONTENT_TYPES: Final = frozenset({*CONTENT_TYPES.values(), "application/json"})
 
 
 class ResultServicer(results_pb2_grpc.ResultServiceServicer):
@@ -44,7 +45,7 @@ class ResultServicer(results_pb2_grpc.ResultServiceServicer):
         if not request.content:
             raise InvalidField("content", "Send the bytes to keep.")
         if request.content_type not in _CONTENT_TYPES:
-            raise InvalidField("content_type", f"Give one of {', '.join(_CONTENT_TYPES)}.")
+            raise InvalidField("content_type", f"Give one of {', '.join(sorted(_CONTENT_TYPES))}.")
         expires_us = round((self._clock.unix_s() + retention_s(request.caller)) * 1e6)
         earlier = await self._index.get(result_id)
         if earlier is not None and earlier.account_id != account_id:

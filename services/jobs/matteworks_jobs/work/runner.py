@@ -34,6 +34,7 @@ from matteworks_jobs.stores.records import ItemRecord
 from matteworks_jobs.stores.results import ResultIndex
 from matteworks_jobs.work.queue import TryLater
 from matteworks_jobs.work.requests import caller_of, removal_request
+from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress, Removal, RemovalRequest
 
 # A worker died over this item so often that the item is to blame.
@@ -45,12 +46,6 @@ _PASSING: Final = (
     reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED,
     reasons.ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED,
 )
-CONTENT_TYPES: Final = {
-    compositor_pb2.OUTPUT_FORMAT_PNG: "image/png",
-    compositor_pb2.OUTPUT_FORMAT_JPEG: "image/jpeg",
-    compositor_pb2.OUTPUT_FORMAT_WEBP: "image/webp",
-    compositor_pb2.OUTPUT_FORMAT_ZIP: "application/zip",
-}
 log = structlog.get_logger()
 
 

@@ -492,6 +492,7 @@ class RenderOptions(_message.Message):
     MAX_PNG_PIXEL_COUNT_FIELD_NUMBER: _builtins.int
     ENCODING_QUALITY_FIELD_NUMBER: _builtins.int
     KEEP_METADATA_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_FIELD_NUMBER: _builtins.int
     max_pixel_count: _builtins.int
     """Pixels that the result may have at most; 0: 50 million. A larger picture is made smaller, never
     larger.
@@ -549,6 +550,12 @@ class RenderOptions(_message.Message):
         of the picture's own background.
         """
 
+    @_builtins.property
+    def max_size(self) -> _image_pb2.Size:
+        """A box that the result fits into, turned so that its longer side lies along the result's. Applies after
+        the crop.
+        """
+
     def __init__(
         self,
         *,
@@ -569,10 +576,11 @@ class RenderOptions(_message.Message):
         max_png_pixel_count: _builtins.int = ...,
         encoding_quality: _builtins.int | None = ...,
         keep_metadata: _builtins.bool | None = ...,
+        max_size: _image_pb2.Size | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__despill: _TypeAlias = _typing.Literal["despill"]  # noqa: Y015
     _WhichOneofArgType__despill: _TypeAlias = _typing.Literal["_despill", b"_despill"]  # noqa: Y015

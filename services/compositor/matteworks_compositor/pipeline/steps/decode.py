@@ -53,7 +53,9 @@ def result_size(job: Job) -> Size:
     if job.options.crop is not None or job.options.scale_percent is not None:
         return job.picture.size  # How much of the picture the result shows is known only with the matte.
     limits = output_limits(job)
-    return fit_within(job.picture.size, limits.max_pixel_count, limits.max_side_px)
+    return fit_within(
+        job.picture.size, limits.max_pixel_count, limits.max_side_px, limits.max_shorter_side_px
+    )
 
 
 def _model_side(source_px: int, region_px: int) -> int:
