@@ -33,7 +33,7 @@ from tests.support.edge_harness import SteeredCompositor, picture
 from tests.support.fake_services import serving_auth, serving_compositor
 from tests.support.valkey import ValkeyProcess
 
-__all__ = ["JobsStack", "jobs_stack", "picture", "settings_for"]
+__all__ = ["JobsStack", "auth_store_url", "jobs_stack", "picture", "settings_for"]
 
 SECRET = "signing-secret-of-the-tests"
 
@@ -142,6 +142,11 @@ class JobsStack:
             yield
 
 
+def auth_store_url(valkey: ValkeyProcess) -> str:
+    """Where the accounts are: beside the jobs, as in a deployment."""
+    return valkey.url.replace("/0", "/1")
+
+
 @asynccontextmanager
 async def jobs_stack(
     valkey: ValkeyProcess, objects: Path, deps: JobsDependencies | None = None, **changes: Any
@@ -149,7 +154,7 @@ async def jobs_stack(
     """Everything but workers, on free loopback ports; account `a` has plenty of credits."""
     deps = deps or JobsDependencies()
     async with AsyncExitStack() as opening:
-        auth_target = await opening.enter_async_context(serving_auth(valkey.url.replace("/0", "/1")))
+        auth_target = await opening.enter_async_context(serving_auth(auth_store_url(valkey)))
         compositor = SteeredCompositor()
         compositor_target = await opening.enter_async_context(serving_compositor(compositor))
         environment = {
