@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
 
@@ -22,7 +24,7 @@ from matteworks.jobs.v1 import (
     webhooks_pb2_grpc,
 )
 from matteworks_common.channels import call, open_channel
-from matteworks_common.errors import from_rpc_error
+from matteworks_common.errors import Conflict, from_rpc_error
 from matteworks_common.lifecycle import running
 from matteworks_common.settings import MEBIBYTE
 from matteworks_jobs.app import JobsApp, JobsDependencies, build
@@ -33,7 +35,7 @@ from tests.support.edge_harness import SteeredCompositor, picture
 from tests.support.fake_services import serving_auth, serving_compositor
 from tests.support.valkey import ValkeyProcess
 
-__all__ = ["JobsStack", "auth_store_url", "jobs_stack", "picture", "settings_for"]
+__all__ = ["JobsStack", "auth_store_url", "jobs_stack", "picture", "settings_for", "signature_of"]
 
 SECRET = "signing-secret-of-the-tests"
 
@@ -101,12 +103,13 @@ class JobsStack:
             await asyncio.sleep(0.02)
         return item
 
-    async def store(self, content: bytes = b"bytes", **more: Any) -> removal_pb2.StoredResult:
+    async def store(
+        self, content: bytes = b"bytes", timeout_s: float = 5, **more: Any
+    ) -> removal_pb2.StoredResult:
         """Keep bytes as a PNG of account `a`."""
-        request = results_pb2.StoreResultRequest(
-            caller=removal_pb2.Caller(account_id="a"), content=content, content_type="image/png", **more
-        )
-        return (await call(self.results.StoreResult, request, timeout_s=5)).result
+        facts: dict[str, Any] = {"caller": removal_pb2.Caller(account_id="a"), **more}
+        request = results_pb2.StoreResultRequest(content=content, content_type="image/png", **facts)
+        return (await call(self.results.StoreResult, request, timeout_s=timeout_s)).result
 
     async def read(self, result_id: str, **more: Any) -> tuple[results_pb2.ResultFacts, bytes]:
         """Facts and bytes. Raises the MatteworksError that the service raised."""
@@ -118,6 +121,16 @@ class JobsStack:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return answers[0].facts, b"".join(answer.content for answer in answers[1:])
+
+    async def delete(self, result_id: str, account_id: str = "a") -> None:
+        request = results_pb2.DeleteResultRequest(account_id=account_id, result_id=result_id)
+        await call(self.results.DeleteResult, request, timeout_s=5)
+
+    async def listed(self) -> list[str]:
+        """Ids of the results that the account is told of."""
+        request = results_pb2.ListResultsRequest(account_id="a")
+        found = (await call(self.results.ListResults, request, timeout_s=5)).results
+        return [result.result_id for result in found]
 
     async def account(self) -> auth_pb2.Account:
         request = auth_pb2.GetAccountRequest(account_id="a")
@@ -140,6 +153,12 @@ class JobsStack:
         settings = WorkerSettings(**{**self.environment, **changes})
         async with running(await build_worker(settings, self.deps), settings):
             yield
+
+
+def signature_of(url: str) -> results_pb2.UrlSignature:
+    """What the query of a signed URL says."""
+    query = parse_qs(urlsplit(url).query)
+    return results_pb2.UrlSignature(expires=int(query["expires"][0]), signature=query["signature"][0])
 
 
 def auth_store_url(valkey: ValkeyProcess) -> str:
@@ -180,7 +199,9 @@ async def jobs_stack(
         auth_channel = await opening.enter_async_context(open_channel(auth_target, 96 * MEBIBYTE))
         admin = auth_pb2_grpc.KeyAdminServiceStub(auth_channel)
         request = auth_pb2.CreateAccountRequest(account_id="a", plan="development")
-        await call(admin.CreateAccount, request, timeout_s=5, metadata=ADMIN)
+        # It is there when a test starts its jobs anew.
+        with contextlib.suppress(Conflict):
+            await call(admin.CreateAccount, request, timeout_s=5, metadata=ADMIN)
         yield JobsStack(
             jobs_pb2_grpc.JobServiceStub(channel),
             results_pb2_grpc.ResultServiceStub(channel),

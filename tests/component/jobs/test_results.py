@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks.jobs.v1 import removal_pb2, results_pb2
-from matteworks_common.channels import call
 from matteworks_common.errors import Forbidden, InvalidField, NotFound
 from matteworks_jobs.app import JobsDependencies
 from tests.support.clock import ManualClock
-from tests.support.jobs_harness import JobsStack, jobs_stack
-from tests.support.s3_server import S3Server, s3_server
+from tests.support.jobs_harness import JobsStack, jobs_stack, signature_of
 from tests.support.valkey import ValkeyProcess
 
 CONTENT = bytes(range(256)) * 10_000
@@ -34,23 +29,6 @@ async def stack(valkey: ValkeyProcess, tmp_path: Path, clock: ManualClock) -> As
     deps = JobsDependencies(clock=clock, does_upkeep=False)
     async with jobs_stack(valkey, tmp_path / "objects", deps) as running:
         yield running
-
-
-def signature_of(url: str) -> results_pb2.UrlSignature:
-    query = parse_qs(urlsplit(url).query)
-    return results_pb2.UrlSignature(expires=int(query["expires"][0]), signature=query["signature"][0])
-
-
-async def delete(stack: JobsStack, result_id: str, account_id: str = "a") -> None:
-    request = results_pb2.DeleteResultRequest(account_id=account_id, result_id=result_id)
-    await call(stack.results.DeleteResult, request, timeout_s=5)
-
-
-async def listed(stack: JobsStack) -> list[str]:
-    request = results_pb2.ListResultsRequest(account_id="a")
-    return [
-        result.result_id for result in (await call(stack.results.ListResults, request, timeout_s=5)).results
-    ]
 
 
 async def test_whoever_has_the_signed_url_reads_the_bytes_with_their_fixed_type(stack: JobsStack) -> None:
@@ -134,7 +112,7 @@ async def test_a_url_ends_with_its_lifetime_and_the_bytes_with_their_retention(
     clock.advance(86_400 - 3600)
     with pytest.raises(NotFound):
         await stack.read(result.result_id)
-    assert await listed(stack) == []
+    assert await stack.listed() == []
     assert stack.files() != []
     await stack.swept()
 
@@ -149,23 +127,23 @@ async def test_a_url_never_outlives_the_retention(stack: JobsStack) -> None:
 
 async def test_a_deleted_result_is_gone_everywhere_when_the_call_returns(stack: JobsStack) -> None:
     result = await stack.store(CONTENT)
-    assert await listed(stack) == [result.result_id]
+    assert await stack.listed() == [result.result_id]
 
-    await delete(stack, result.result_id)
+    await stack.delete(result.result_id)
 
     assert stack.files() == []
-    assert await listed(stack) == []
+    assert await stack.listed() == []
     with pytest.raises(NotFound):
         await stack.read(result.result_id, signature=signature_of(result.url))
     with pytest.raises(NotFound):
-        await delete(stack, result.result_id)
+        await stack.delete(result.result_id)
 
 
 async def test_nobody_deletes_another_tenants_result(stack: JobsStack) -> None:
     result = await stack.store(CONTENT)
 
     with pytest.raises(NotFound):
-        await delete(stack, result.result_id, "b")
+        await stack.delete(result.result_id, "b")
 
     assert (await stack.read(result.result_id))[1] == CONTENT
 
@@ -187,40 +165,3 @@ async def test_bytes_whose_storer_died_before_indexing_them_are_swept(
     await stack.swept()
 
     assert stack.files() == [f"results/{result.result_id}"]
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-async def test_a_bucket_serves_as_a_directory_does(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    async with jobs_stack(
-        valkey, tmp_path, object_store_url="s3://pictures/results-of-tests", native_urls=True
-    ) as stack:
-        async with stack.working():
-            accepted = await stack.submit([stack.spec(), stack.spec()])
-            await stack.watch(accepted.batch.batch_id)
-        items = (await stack.batch(accepted.batch.batch_id)).items
-        stored = await stack.store(CONTENT)
-        async with httpx.AsyncClient() as http:
-            native = await http.get(stored.url, headers={"Range": "bytes=5-14"})
-            _, part = await stack.read(stored.result_id, first_byte=1_000_000, max_byte_count=100)
-            await delete(stack, stored.result_id)
-            deleted = await http.get(stored.url)
-
-        assert [item.state for item in items] == [removal_pb2.ITEM_STATE_SUCCEEDED] * 2
-        assert stored.url.startswith(s3.endpoint)
-        assert (native.status_code, native.content) == (206, CONTENT[5:15])
-        assert native.headers["content-type"] == "image/png"
-        assert part == CONTENT[1_000_000:1_000_100]
-        assert deleted.status_code == 404
-        for item in items:
-            await delete(stack, item.item_id)
-        await stack.swept()
-        assert [entry["path"] for page in s3.store("results-of-tests").list() for entry in page] == []
