@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -47,11 +48,14 @@ _KEEP_US = 11 * 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class JobsDependencies:
-    """What tests replace. `does_upkeep` False: the test calls what is due itself."""
+    """What tests replace. `does_upkeep` False: the test calls what is due itself. `chance` gives numbers
+    from 0 to 1, by which tries of webhooks are spread.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     resolver: Resolver | None = None
     does_upkeep: bool = True
+    chance: Callable[[], float] = random.SystemRandom().random
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ async def build(settings: JobsSettings, deps: JobsDependencies | None = None) ->
             clock,
             metrics,
             new_secret,
-            random.SystemRandom().random,
+            deps.chance,
             lease_s=2 * settings.webhook_timeout_s + 10,
         )
         feed = ChangeFeed(stores.session)

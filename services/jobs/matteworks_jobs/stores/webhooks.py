@@ -25,7 +25,8 @@ class WebhookStore:
             {
                 "url": endpoint.url,
                 "events": endpoint.events,
-                "created": endpoint.created_us,
+                # As text: the scripts' own JSON keeps 14 digits of a number.
+                "created": str(endpoint.created_us),
                 "is_disabled": endpoint.is_disabled,
             }
         )
@@ -134,7 +135,7 @@ def _key(account_id: str, delivery_id: str) -> str:
 
 def _endpoint(endpoint_id: str, facts: dict[str, Any]) -> Endpoint:
     events: Sequence[Event] = facts["events"]
-    return Endpoint(endpoint_id, facts["url"], tuple(events), facts["created"], facts["is_disabled"])
+    return Endpoint(endpoint_id, facts["url"], tuple(events), int(facts["created"]), facts["is_disabled"])
 
 
 def _delivery(account_id: str, delivery_id: str, stored: dict[str, bytes]) -> Delivery:
