@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matteworks_deploy.envoy.local_replies import LOCAL_REPLIES
 from matteworks_edge.errors import ErrorAnswer
-from matteworks_edge.providers import PROVIDERS
+from matteworks_edge.providers import PROVIDERS, owned_root
 
 TARGET = (
     Path(__file__).resolve().parent.parent / "deploy" / "matteworks_deploy" / "envoy" / "proxy_replies.json"
@@ -21,17 +21,26 @@ TARGET = (
 
 
 def replies() -> str:
-    """Bodies by path and status, where they differ from the usual document."""
-    by_path: dict[str, dict[str, str]] = {}
+    """By provider: the roots of its paths, and the bodies by status that differ from the usual document."""
+    described = []
+    taken: set[str] = set()
     for dialect in PROVIDERS:
-        for endpoint in dialect.endpoints:
-            for reply in LOCAL_REPLIES:
-                told = ({"title": reply.title, "code": reply.code},)
-                document = dialect.error_document(ErrorAnswer(reply.status, told, {}))
-                body = json.dumps(document, separators=(",", ":"))
-                if body != reply.body():
-                    by_path.setdefault(endpoint.path, {})[str(reply.status)] = body
-    return json.dumps(by_path, indent=1) + "\n"
+        roots = {owned_root(endpoint.path) for endpoint in dialect.endpoints}
+        own = sorted({*roots, dialect.prefix, *(dialect.prefix + root for root in roots)})
+        roots_told = [root for root in own if root not in taken]
+        taken.update(own)
+        bodies = {}
+        for reply in LOCAL_REPLIES:
+            codes = dialect.proxy_codes
+            code = codes.get(reply.status, codes.get(0, reply.code))
+            told = ({"title": reply.title, "code": code},)
+            document = dialect.error_document(ErrorAnswer(reply.status, told, {}))
+            body = json.dumps(document, separators=(",", ":"))
+            if body != reply.body():
+                bodies[str(reply.status)] = body
+        if bodies:
+            described.append({"paths": roots_told, "bodies": bodies})
+    return json.dumps(described, indent=1) + "\n"
 
 
 def main() -> int:

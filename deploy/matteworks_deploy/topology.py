@@ -138,7 +138,7 @@ SERVICES = (
         Protocol.HTTP,
         8000,
         ("common", "imaging", "outbound", "removal"),
-        targets=("AUTH_TARGET", "COMPOSITOR_TARGET"),
+        targets=("AUTH_TARGET", "COMPOSITOR_TARGET", "JOBS_TARGET"),
         reaches_outside=True,
     ),
     Service(

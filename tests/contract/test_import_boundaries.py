@@ -154,7 +154,8 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 def test_nothing_imports_a_dialect_but_the_list_of_providers() -> None:
     paths = modules_of(PACKAGES["matteworks_edge"])
     dialects = {name for name in paths if name.startswith("matteworks_edge.dialects.")}
-    dialects.remove("matteworks_edge.dialects.base")
+    # What they are made of.
+    dialects -= {"matteworks_edge.dialects.base", "matteworks_edge.dialects.envelope"}
 
     importers = {name for name, path in paths.items() if imports_of(path, dialects)}
 

@@ -51,7 +51,7 @@ def test_a_declared_length_that_nobody_can_mean_is_a_file_too_large(running_stac
 def test_the_same_length_elsewhere_is_a_413(running_stack: RunningStack) -> None:
     answer = raw_exchange(
         running_stack,
-        b"POST /v1/removebg HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"POST /v1/elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         + f"Content-Length: {48 * MEBIBYTE + 1}\r\n\r\n".encode(),
     )
 

@@ -7,6 +7,8 @@ Every reply is the documented error document, with the status that Envoy chose. 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -31,7 +33,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     LocalReplyConfig,
     ResponseMapper,
 )
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 # Made by tools/gen_proxy_replies.py from the providers' modules.
@@ -71,10 +73,10 @@ LOCAL_REPLIES = (
     LocalReply(504, "The service did not answer in time.", "gateway_timeout", retry_after_s=1),
 )
 
-# On the remove.bg paths there is no 413: the documented answer to a file that is too large is a 400 with
-# this code, and a file is the only thing in a request that can be this large.
+# On the paths of remove.bg and of bgeraser's removal there is no 413: the documented answer to a file that is
+# too large is a 400 with this code, and a file is the only thing in a request that can be this large.
 FILE_TOO_LARGE = LocalReply(400, "File too large", "file_too_large")
-FILE_TOO_LARGE_PATHS = "/v1.0/"
+FILE_TOO_LARGE_PATHS = ("/v1.0", "/removebg", "/v1/removebg", "/bgeraser/v1/removebg")
 
 
 def local_reply_config() -> LocalReplyConfig:
@@ -83,7 +85,7 @@ def local_reply_config() -> LocalReplyConfig:
     too_large.status_code = FILE_TOO_LARGE.status
     too_large.filter = AccessLogFilter(
         and_filter=AndFilter(
-            filters=[_status_is(ComparisonFilterOp.EQ, 413), _path_starts_with(FILE_TOO_LARGE_PATHS)]
+            filters=[_status_is(ComparisonFilterOp.EQ, 413), _path_is_below(FILE_TOO_LARGE_PATHS)]
         )
     )
     return LocalReplyConfig(
@@ -100,17 +102,15 @@ def local_reply_config() -> LocalReplyConfig:
 def _replies_of_providers() -> list[ResponseMapper]:
     """The documents of providers that have another shape, under their own paths."""
     usual = {reply.status: reply for reply in LOCAL_REPLIES}
-    by_path: dict[str, dict[str, str]] = json.loads(
-        files(__package__).joinpath(_PROVIDERS).read_text("utf-8")
-    )
+    providers = json.loads(files(__package__).joinpath(_PROVIDERS).read_text("utf-8"))
     mappers = []
-    for path, bodies in by_path.items():
-        for status, body in bodies.items():
+    for provider in providers:
+        for status, body in provider["bodies"].items():
             mapper = _mapper(ComparisonFilterOp.EQ, int(status), usual[int(status)])
             mapper.body = DataSource(inline_string=body)
             is_status = _status_is(ComparisonFilterOp.EQ, int(status))
             mapper.filter = AccessLogFilter(
-                and_filter=AndFilter(filters=[is_status, _path_starts_with(path)])
+                and_filter=AndFilter(filters=[is_status, _path_is_below(provider["paths"])])
             )
             mappers.append(mapper)
     return mappers
@@ -137,8 +137,10 @@ def _status_is(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
     )
 
 
-def _path_starts_with(prefix: str) -> AccessLogFilter:
-    matcher = HeaderMatcher(name=":path", string_match=StringMatcher(prefix=prefix))
+def _path_is_below(roots: Iterable[str]) -> AccessLogFilter:
+    """One of `roots` or below it, by whole segments."""
+    pattern = f"(?:{'|'.join(map(re.escape, roots))})(?:[/?].*)?"
+    matcher = HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=pattern)))
     return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
 
 

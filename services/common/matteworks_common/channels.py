@@ -35,6 +35,13 @@ def open_channel(target: str, max_message_bytes: int) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target, options=channel_options(max_message_bytes))
 
 
+def carried_metadata(metadata: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[str, str], ...]:
+    """`metadata` with the request id and the trace of the current call, for what `call` cannot open."""
+    context = current_call.get()
+    request_id = ((REQUEST_ID_KEY, context.request_id),) if context else ()
+    return (*metadata, *inject_trace(), *request_id)
+
+
 async def call(
     method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
     request: Request,
@@ -53,11 +60,8 @@ async def call(
         timeout_s = min(timeout_s, remaining_s - DEADLINE_MARGIN_S)
     if timeout_s <= 0:
         raise DeadlineExceeded()
-    carried = [*metadata, *inject_trace()]
-    if context:
-        carried.append((REQUEST_ID_KEY, context.request_id))
     try:
-        return await method(request, timeout=timeout_s, metadata=carried)
+        return await method(request, timeout=timeout_s, metadata=carried_metadata(metadata))
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,19 +14,24 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
-from matteworks_edge.dialects.base import Handler
+from matteworks_edge.dialects.base import Dialect, Handler
 from matteworks_edge.intake.admission import Admission
+from matteworks_edge.jobs_client import JobsClient
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_edge.middleware import ExchangeMiddleware
 from matteworks_edge.openapi.document import build_document
+from matteworks_edge.operations.idempotency import FirstAnswers, IdempotencyClient
 from matteworks_edge.operations.services import Services
-from matteworks_edge.providers import PROVIDERS, PathOwners
+from matteworks_edge.operations.shared import SharedEndpoint
+from matteworks_edge.operations.stored.queued import QueuedRemovals
+from matteworks_edge.providers import PROVIDERS, PathOwners, shared_paths
+from matteworks_edge.routes import results
 from matteworks_edge.routes.docs import DocumentationEndpoints
 from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
 from matteworks_edge.settings import EdgeSettings
@@ -62,6 +68,9 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
         opening.push_async_callback(auth_channel.close)
         compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes)
         opening.push_async_callback(compositor_channel.close)
+        jobs_channel = open_channel(settings.jobs_target, settings.max_message_bytes)
+        opening.push_async_callback(jobs_channel.close)
+        jobs = JobsClient(jobs_channel, settings.jobs_timeout_s)
         auth = AuthClient(auth_channel, settings.auth_timeout_s)
         compositor = CompositorClient(compositor_channel, settings.request_timeout_s)
         fetcher = _open_fetcher(settings, deps, metrics, opening)
@@ -82,6 +91,13 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
                 fetcher,
                 reservation_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
             ),
+            jobs=jobs,
+            queued=QueuedRemovals(jobs, auth),
+            first_answers=FirstAnswers(
+                IdempotencyClient(auth_channel, settings.auth_timeout_s),
+                jobs,
+                lease_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
+            ),
             fetcher=fetcher,
             submissions=_open_submissions(settings, deps.clock),
             admission=Admission(settings.max_requests_in_flight, settings.max_buffered_bytes, metrics),
@@ -89,18 +105,14 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             receive_timeout_s=settings.receive_timeout_s,
             request_timeout_s=settings.request_timeout_s,
         )
-        docs = DocumentationEndpoints(build_document(version("matteworks"), PROVIDERS))
+        dialects = [dialect for dialect in PROVIDERS if dialect.name not in settings.dialects_off]
+        by_name = {dialect.name: dialect for dialect in dialects}
+        hosts = {host: by_name[name] for host, name in settings.host_dialects.items() if name in by_name}
+        docs = DocumentationEndpoints(build_document(version("matteworks"), dialects))
         asgi = Starlette(
             routes=[
-                *(
-                    Route(
-                        endpoint.path,
-                        _as_function(endpoint.operation.serve(services)),
-                        methods=[endpoint.method],
-                    )
-                    for dialect in PROVIDERS
-                    for endpoint in dialect.endpoints
-                ),
+                *_provider_routes(dialects, services),
+                Route(results.PATH, results.ResultEndpoint(jobs).__call__, methods=["GET"]),
                 Route("/healthz", is_alive, methods=["GET"]),
                 Route("/readyz", ReadinessEndpoint(monitor).__call__, methods=["GET"]),
                 Route("/openapi.json", docs.document, methods=["GET"]),
@@ -110,7 +122,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             middleware=[
                 Middleware(
                     ExchangeMiddleware,
-                    owners=PathOwners(PROVIDERS),
+                    owners=PathOwners(dialects, hosts),
                     metrics=metrics,
                     is_draining=draining.is_set,
                     shows_timing=settings.server_timing,
@@ -120,6 +132,24 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
         )
         asgi.router.redirect_slashes = False
         return HttpApp(asgi, monitor, draining, opening.pop_all(), registry)
+
+
+def _provider_routes(dialects: Sequence[Dialect], services: Services) -> Iterator[BaseRoute]:
+    """Every path as its provider has it, and again under the provider's prefix."""
+    prefixed: dict[str, list[BaseRoute]] = {}
+    for shared in shared_paths(dialects):
+        handlers = {
+            name: (dialect, endpoint.operation.serve(services))
+            for name, (dialect, endpoint) in shared.endpoints.items()
+        }
+        for dialect, handler in handlers.values():
+            route = Route(shared.path, _as_function(handler), methods=[shared.method])
+            prefixed.setdefault(dialect.prefix, []).append(route)
+        only = next(iter(handlers.values()))[1]
+        handler = only if len(handlers) == 1 else SharedEndpoint(services, handlers)
+        yield Route(shared.path, _as_function(handler), methods=[shared.method])
+    for prefix, routes in prefixed.items():
+        yield Mount(prefix, routes=routes)
 
 
 def _open_fetcher(

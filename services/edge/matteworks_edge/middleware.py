@@ -38,9 +38,11 @@ from matteworks_edge.responses import (
 
 # Stages that have a line in the metrics; those of other services have theirs there.
 _OWN_STAGES: Final = frozenset({"authenticate", "receive", "fetch", "reserve", "render", "commit", "respond"})
+_EVERYONES_PATHS: Final = ("/results/", "/healthz", "/readyz", "/docs", "/openapi.json")
 _PREFLIGHT_HEADERS: Final = {
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "X-Api-Key, Authorization, Content-Type, Accept, X-Request-Id",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Api-Key, API-KEY, X-Picsart-API-Key, Authorization, Content-Type, "
+    "Accept, Range, Idempotency-Key, X-Request-Id",
     "Access-Control-Max-Age": "86400",
 }
 log = structlog.get_logger()
@@ -73,6 +75,7 @@ class ExchangeMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        scope = self._by_host(scope, headers.get("host", ""))
         exchange = Exchange(
             accept_request_id(headers.get("x-request-id")), self._owners.dialect_of(scope["path"])
         )
@@ -119,6 +122,13 @@ class ExchangeMiddleware:
             self._metrics.in_flight.dec()
             self._account_for(scope, exchange, time.perf_counter() - start)
             current_call.reset(token)
+
+    def _by_host(self, scope: Scope, host: str) -> Scope:
+        """The request as it were under the prefix of the provider whose host was called."""
+        prefix, path = self._owners.prefix_of_host(host), scope["path"]
+        if not prefix or path.startswith((f"{prefix}/", *_EVERYONES_PATHS)):
+            return scope
+        return {**scope, "path": prefix + path, "raw_path": prefix.encode() + scope["raw_path"]}
 
     def _add_headers(self, headers: MutableHeaders, exchange: Exchange) -> None:
         headers["X-Request-Id"] = exchange.request_id

@@ -26,6 +26,10 @@ class EdgeSettings(HttpSettings):
         "127.0.0.1:8081",
         description="Where the compositor is reached, as host:port: the internal listener or itself.",
     )
+    jobs_target: str = Field(
+        "127.0.0.1:8081",
+        description="Where jobs is reached, as host:port: the internal listener or jobs itself.",
+    )
     request_timeout_s: float = Field(
         120.0,
         gt=0,
@@ -35,6 +39,9 @@ class EdgeSettings(HttpSettings):
         60.0, gt=0, description="Seconds that a sender has for the whole request body."
     )
     auth_timeout_s: float = Field(2.0, gt=0, description="Seconds that one call to auth may take.")
+    jobs_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds that one call to jobs may take; it may carry a large result."
+    )
     max_requests_in_flight: int = Field(
         128, ge=1, description="Uploads handled at once; one more is refused with a retry time."
     )
@@ -56,6 +63,13 @@ class EdgeSettings(HttpSettings):
     allowed_private_networks: str = Field(
         "",
         description="Networks (CIDR, by commas) that pictures may be fetched from although not public.",
+    )
+    disabled_dialects: str = Field(
+        "", description="Providers whose APIs are not served, by commas: photoroom,slazzer."
+    )
+    dialect_hosts: str = Field(
+        "",
+        description="Host names under which one provider alone is served: api.bgremover.example=bgremover,….",
     )
     collect_submissions: bool = Field(
         False, description="Whether `improve` stores the pictures that callers hand in. Off: it refuses them."
@@ -80,6 +94,24 @@ class EdgeSettings(HttpSettings):
     def _networks_parse(cls, text: str) -> str:
         parse_networks(text)
         return text
+
+    @field_validator("dialect_hosts")
+    @classmethod
+    def _hosts_parse(cls, text: str) -> str:
+        if not all("=" in entry for entry in text.split(",") if entry.strip()):
+            raise ValueError("give entries host=provider, separated by commas")
+        return text
+
+    @property
+    def dialects_off(self) -> frozenset[str]:
+        """The names in `disabled_dialects`."""
+        return frozenset(name.strip() for name in self.disabled_dialects.split(",") if name.strip())
+
+    @property
+    def host_dialects(self) -> dict[str, str]:
+        """The provider of each host in `dialect_hosts`, in small letters."""
+        pairs = (entry.split("=", 1) for entry in self.dialect_hosts.split(",") if entry.strip())
+        return {host.strip().lower(): name.strip() for host, name in pairs}
 
     @property
     def fetch_port_set(self) -> frozenset[int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, plan_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks_common.channels import call, probe
@@ -25,11 +25,25 @@ class AuthClient:
         self._timeout_s = timeout_s
 
     async def authenticate(
-        self, api_key: str, *, origin: str = "", client_address: str = "", dialect: str = ""
+        self,
+        api_key: str,
+        *,
+        origin: str = "",
+        client_address: str = "",
+        dialect: str = "",
+        rate_unit: plan_pb2.RateUnit.ValueType = plan_pb2.RATE_UNIT_UNSPECIFIED,
+        rate_scope: plan_pb2.RateScope.ValueType = plan_pb2.RATE_SCOPE_UNSPECIFIED,
     ) -> auth_pb2.AuthenticateResponse:
-        """Whose key it is. A key that is restricted to something that is not told is refused."""
+        """Whose key it is, and the state of its rate limit where a unit is given. A key that is restricted
+        to something that is not told is refused.
+        """
         request = auth_pb2.AuthenticateRequest(
-            api_key=api_key, origin=origin, client_address=client_address, dialect=dialect
+            api_key=api_key,
+            origin=origin,
+            client_address=client_address,
+            dialect=dialect,
+            rate_unit=rate_unit,
+            rate_scope=rate_scope,
         )
         return await call(self._stub.Authenticate, request, timeout_s=self._timeout_s)
 
@@ -54,6 +68,14 @@ class AuthClient:
         """Give held credits back; idempotent."""
         request = auth_pb2.ReleaseRequest(reservation_id=reservation_id, request_id=request_id)
         return await call(self._stub.Release, request, timeout_s=self._timeout_s)
+
+    async def count_call(self, request: auth_pb2.CountCallRequest) -> auth_pb2.CountCallResponse:
+        """Take one request of the rate limit. Raises LimitExceeded."""
+        return await call(self._stub.CountCall, request, timeout_s=self._timeout_s)
+
+    async def get_usage(self, request: auth_pb2.GetUsageRequest) -> auth_pb2.GetUsageResponse:
+        """Counters by day."""
+        return await call(self._stub.GetUsage, request, timeout_s=self._timeout_s)
 
     async def check(self) -> None:
         """Raise unless auth and its store answer."""

@@ -15,6 +15,7 @@ from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import Reason
 from matteworks_edge.errors import ErrorAnswer, PublicError
+from matteworks_edge.fields.parameters import FORMATS
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.operations.services import Services
 from matteworks_removal.offers import Size
@@ -61,8 +62,8 @@ def _field_size(fields: Fields) -> str | None:
 class Dialect:
     """The API of one provider.
 
-    `endpoints` are its paths. Their first segments that no other provider has are owned: an unknown path
-    below them is answered in this dialect.
+    `endpoints` are its paths, as the provider has them; an unknown path below one is answered in this
+    dialect. They are served a second time under `prefix`, which is what others cannot have.
 
     Fields: `field_names` are this API's names of fields that we call otherwise; `key_header` carries the key.
     `sizes` has lower-case names, with every alias; `preview` is what a caller who cannot pay gets;
@@ -77,6 +78,7 @@ class Dialect:
     """
 
     name: str
+    prefix: str
     endpoints: tuple[Endpoint, ...]
     default_size: str
     default_format: compositor_pb2.OutputFormat.ValueType
@@ -86,8 +88,12 @@ class Dialect:
     height_header: str
     error_document: Callable[[ErrorAnswer], object]
     error_schema: tuple[str, Schema]
+    # Codes that this API has for what the proxy says by itself, by status; "" for all that are not named.
+    proxy_codes: Mapping[int, str] = field(default_factory=dict)
     errors: Mapping[Reason, PublicError] = field(default_factory=dict)
     key_header: str = "X-Api-Key"
+    # File types of results, by the names that this API has for them.
+    formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = field(default_factory=lambda: FORMATS)
     field_names: Mapping[str, str] = field(default_factory=dict)
     size_name: Callable[[Fields], str | None] = _field_size
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields
@@ -100,5 +106,7 @@ class Dialect:
     result_document: Callable[[Removal], bytes] | None = None
     result_schema: Schema = field(default_factory=dict)
     account_headers: AccountHeaders | None = None
+    # Answers a removal with a `webhook_url`, which is then done later; None: there is no such field.
+    queued_document: Callable[[str], object] | None = None
     rate_unit: plan_pb2.RateUnit.ValueType = plan_pb2.RATE_UNIT_MEGAPIXELS
     rate_scope: plan_pb2.RateScope.ValueType = plan_pb2.RATE_SCOPE_ACCOUNT

@@ -20,6 +20,7 @@ _FULL: Final = Size(1000, max_side_px=2048)
 
 BGERASER: Final = Dialect(
     name="bgeraser",
+    prefix="/bgeraser",
     endpoints=(
         Endpoint("POST", "/v1/removebg", REMOVAL, "removeBackgroundBgeraser"),
         Endpoint("GET", "/v1/account", ACCOUNT, "getAccountBgeraser"),

@@ -35,6 +35,7 @@ def _error_document(answer: ErrorAnswer) -> object:
 
 CLIPDROP: Final = Dialect(
     name="clipdrop",
+    prefix="/clipdrop",
     endpoints=(Endpoint("POST", "/remove-background/v1", REMOVAL, "removeBackgroundClipdrop"),),
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,

@@ -40,6 +40,7 @@ def _error_document(answer: ErrorAnswer) -> object:
 
 PHOTOROOM: Final = Dialect(
     name="photoroom",
+    prefix="/photoroom",
     endpoints=(Endpoint("POST", "/v1/segment", REMOVAL, "removeBackgroundPhotoroom"),),
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,

@@ -36,10 +36,13 @@ def _result_headers(removal: Removal) -> dict[str, str]:
 
 REMOVE_BG: Final = Dialect(
     name="remove.bg",
+    prefix="/removebg",
     endpoints=(
         Endpoint("POST", "/v1.0/removebg", REMOVAL, "removeBackground"),
         Endpoint("GET", "/v1.0/account", ACCOUNT, "getAccount"),
         Endpoint("POST", "/v1.0/improve", IMPROVE, "improve"),
+        # For clients of other providers whose account call is the same.
+        Endpoint("GET", "/v1/account", ACCOUNT, "getAccountUnversioned"),
     ),
     default_size="preview",
     default_format=compositor_pb2.OUTPUT_FORMAT_AUTO,

@@ -29,6 +29,7 @@ def _error_document(answer: ErrorAnswer) -> object:
 
 SLAZZER: Final = Dialect(
     name="slazzer",
+    prefix="/slazzer",
     endpoints=(Endpoint("POST", "/v2.0/remove_image_background", REMOVAL, "removeBackgroundSlazzer"),),
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,

@@ -53,7 +53,9 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     background = fields.collect(lambda: _read_background(form))
     size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
     options = compositor_pb2.RenderOptions(
-        format=fields.read("format", parse_format, dialect.default_format),
+        format=fields.read(
+            "format", lambda text: parse_format(text, dialect.formats), dialect.default_format
+        ),
         max_png_pixel_count=dialect.max_png_pixels,
         channels=fields.read("channels", parse_channels, compositor_pb2.CHANNELS_RGBA),
         roi=fields.read("roi", parse_roi, None),

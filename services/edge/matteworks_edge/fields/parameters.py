@@ -7,6 +7,7 @@ reason of its own parameter. Digits are ASCII digits; signs, exponents and words
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -53,12 +54,22 @@ def parse_boolean(field: str, text: str, reason: Reason = reasons.ERROR_REASON_I
     return value
 
 
-def parse_format(text: str) -> compositor_pb2.OutputFormat.ValueType:
-    """A file type of the result."""
-    value = FORMATS.get(text.strip().lower())
+def parse_whole_number(field: str, text: str, least: int, most: int) -> int:
+    """A whole number within bounds."""
+    digits = text.strip()
+    if digits.isascii() and digits.isdecimal() and len(digits) < 10 and least <= int(digits) <= most:
+        return int(digits)
+    raise InvalidField(field, f"Give a whole number from {least} to {most} for {field}.")
+
+
+def parse_format(
+    text: str, formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = FORMATS
+) -> compositor_pb2.OutputFormat.ValueType:
+    """A file type of the result, by one of the names in `formats`."""
+    value = formats.get(text.strip().lower())
     if value is None:
         raise InvalidField(
-            "format", "Give auto, png, jpg, webp or zip.", reason=reasons.ERROR_REASON_INVALID_FORMAT
+            "format", f"Give one of {', '.join(formats)}.", reason=reasons.ERROR_REASON_INVALID_FORMAT
         )
     return value
 

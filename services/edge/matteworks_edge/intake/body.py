@@ -85,11 +85,11 @@ async def read_body(
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise malformed_body("Send the body without Content-Encoding; compressed bodies are not read.")
-    _check_declared_length(headers)
+    check_declared_length(headers)
     kind, options = parse_options_header(headers.get("content-type", ""))
     if kind == b"multipart/form-data":
         return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, names)
-    body = await _read_whole(chunks, account_for)
+    body = await read_whole(chunks, account_for)
     if not body:
         return RawForm()
     if kind == b"application/x-www-form-urlencoded":
@@ -105,7 +105,8 @@ async def read_body(
     return read(body, names)
 
 
-def _check_declared_length(headers: Headers) -> None:
+def check_declared_length(headers: Headers) -> None:
+    """Raises InvalidField (MALFORMED_BODY), InvalidPicture (FILE_TOO_LARGE) before anything is read."""
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdecimal()):
         raise malformed_body("Content-Length is not a number.")
@@ -113,7 +114,8 @@ def _check_declared_length(headers: Headers) -> None:
         check_file_size(MAX_BODY_BYTES)
 
 
-async def _read_whole(chunks: AsyncIterator[bytes], account_for: Callable[[int], None]) -> bytes:
+async def read_whole(chunks: AsyncIterator[bytes], account_for: Callable[[int], None]) -> bytes:
+    """The body as it is. Raises InvalidPicture (FILE_TOO_LARGE), and what `account_for` raises."""
     kept: list[bytes] = []
     size_bytes = 0
     async for chunk in chunks:
@@ -192,7 +194,8 @@ def _unescape(raw: bytes) -> str:
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
-def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
+def parse_json(body: bytes) -> dict[str, object]:
+    """A JSON object whose numbers stay text. Raises InvalidField (MALFORMED_BODY)."""
     # Deep nesting costs stack; no parameter needs more than two levels. The braces may also stand
     # inside a text, so the limit is generous.
     if body.count(b"{") + body.count(b"[") > _MAX_JSON_NESTING:
@@ -208,6 +211,11 @@ def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
         raise malformed_body("Send a JSON object.")
     if len(document) > MAX_FIELDS:
         raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
+    return document
+
+
+def form_of(document: Mapping[str, object], names: Mapping[str, str]) -> RawForm:
+    """The fields of a JSON object; one level of objects becomes `name[key]`."""
     form = RawForm()
     for sent_name, value in document.items():
         name = names.get(sent_name, sent_name)
@@ -217,6 +225,10 @@ def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
         else:
             form.put_text(name, _json_text(value))
     return form
+
+
+def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
+    return form_of(parse_json(body), names)
 
 
 def _json_text(value: object) -> str:

@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message
 
-from matteworks.auth.v1 import auth_pb2
-from matteworks_common.context import CallContext, current_call
+from matteworks.auth.v1 import auth_pb2, plan_pb2
+from matteworks_common.context import CallContext, current_call, new_request_id
+from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import CallerGone, request_timeout
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.admission import Slot
@@ -23,18 +25,50 @@ from matteworks_removal.clients import AuthClient
 T = TypeVar("T")
 
 
-async def authenticate(request: Request, auth: AuthClient) -> auth_pb2.AuthenticateResponse:
-    """Whose request it is. The body has not been touched. Raises Unauthenticated, Forbidden, Unavailable."""
+async def authenticate(
+    request: Request, auth: AuthClient, dialect: str | None = None
+) -> auth_pb2.AuthenticateResponse:
+    """Whose request it is. The body has not been touched. `dialect` None: the path's; "": the key's own.
+
+    Raises Unauthenticated, Forbidden, Unavailable.
+    """
     exchange = exchange_of(request)
     with exchange.stages.measure("authenticate"):
         caller = await auth.authenticate(
             read_key(request.headers, exchange.dialect.key_header),
             origin=request.headers.get("origin", ""),
             client_address=_client_address(request),
-            dialect=exchange.dialect.name,
+            dialect=exchange.dialect.name if dialect is None else dialect,
+            rate_unit=_told_unit(exchange.dialect),
+            rate_scope=exchange.dialect.rate_scope,
         )
     exchange.key_id = caller.key_id
+    if caller.HasField("rate_limit"):
+        exchange.rate_limit = caller.rate_limit
     return caller
+
+
+def _told_unit(dialect: Dialect) -> plan_pb2.RateUnit.ValueType:
+    """APIs that count requests tell the rate with every answer, errors included; it costs auth a step."""
+    counts_requests = dialect.rate_unit == plan_pb2.RATE_UNIT_REQUESTS
+    return dialect.rate_unit if counts_requests else plan_pb2.RATE_UNIT_UNSPECIFIED
+
+
+async def count_call(request: Request, auth: AuthClient, caller: auth_pb2.AuthenticateResponse) -> None:
+    """Take one request of the rate limit for work that is reserved later. Raises LimitExceeded
+    (RATE_LIMIT_EXCEEDED).
+    """
+    exchange = exchange_of(request)
+    counted = await auth.count_call(
+        auth_pb2.CountCallRequest(
+            request_id=new_request_id(),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            dialect=exchange.dialect.name,
+            rate_scope=exchange.dialect.rate_scope,
+        )
+    )
+    exchange.rate_limit = counted.rate_limit
 
 
 async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float) -> RawForm:
@@ -42,6 +76,24 @@ async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_
 
     Raises InvalidField, InvalidPicture, LimitExceeded, CallerGone, and a REQUEST_TIMEOUT error.
     """
+    names = exchange_of(request).dialect.field_names
+    return await read_request(
+        request,
+        slot,
+        metrics,
+        timeout_s,
+        lambda headers, chunks, account_for: read_body(headers, chunks, account_for, names),
+    )
+
+
+async def read_request(
+    request: Request,
+    slot: Slot,
+    metrics: EdgeMetrics,
+    timeout_s: float,
+    read: Callable[[Headers, AsyncIterator[bytes], Callable[[int], None]], Awaitable[T]],
+) -> T:
+    """What `read` makes of the body, bounded as `read_form`."""
 
     def account_for(byte_count: int) -> None:
         slot.take(byte_count)
@@ -50,8 +102,7 @@ async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_
     with exchange_of(request).stages.measure("receive"):
         try:
             async with asyncio.timeout(timeout_s):
-                names = exchange_of(request).dialect.field_names
-                return await read_body(request.headers, _chunks(request), account_for, names)
+                return await read(request.headers, _chunks(request), account_for)
         except TimeoutError as error:
             raise request_timeout() from error
 

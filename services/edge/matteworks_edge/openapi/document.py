@@ -15,8 +15,11 @@ def build_document(version: str, dialects: Sequence[Dialect]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for dialect in dialects:
         for endpoint in dialect.endpoints:
+            path = endpoint.path
+            if endpoint.method.lower() in paths.get(path, {}):
+                path = dialect.prefix + path
             operation = {"operationId": endpoint.operation_id, **endpoint.operation.describe(dialect)}
-            paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
+            paths.setdefault(path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {

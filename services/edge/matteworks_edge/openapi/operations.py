@@ -8,7 +8,7 @@ from typing import Any, Final
 from matteworks_common.errors import Reason
 from matteworks_edge.dialects.base import Dialect, Schema
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
-from matteworks_edge.fields.parameters import CHANNELS, FORMATS, SUBJECT_WORDS, TYPE_LEVELS
+from matteworks_edge.fields.parameters import CHANNELS, SUBJECT_WORDS, TYPE_LEVELS
 from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
 from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object, headers, request_body
 
@@ -70,7 +70,7 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
         "format": {
             "type": "string",
             "default": _format_name(dialect),
-            "examples": list(FORMATS),
+            "examples": list(dialect.formats),
             "description": "auto: PNG when the result has transparent pixels, else JPEG. A PNG has at most "
             "10 megapixels, the others 50.",
         },
@@ -232,13 +232,13 @@ def _result_headers(dialect: Dialect) -> dict[str, Schema]:
     return {**known, **dialect.result_header_schemas}
 
 
-def describe_errors(dialect: Dialect) -> dict[str, Any]:
-    """Every status of a failure in `dialect`, with its codes."""
+def describe_errors(dialect: Dialect, *, finds_things: bool = False) -> dict[str, Any]:
+    """Every status of a failure in `dialect`, with its codes; 404 where something is looked for by an id."""
     by_status: dict[int, list[PublicError]] = {}
     for reason in PUBLIC_ERRORS:
         public = public_error(dialect, reason)
-        # 404 and 405 belong to paths and methods that have no operation; 499 is never read.
-        if public.status not in (404, 405, 499):
+        # Else 404 and 405 belong to paths and methods that have no operation; 499 is never read.
+        if public.status not in (405, 499) and (finds_things or public.status != 404):
             by_status.setdefault(public.status, []).append(public)
     return {
         str(status): describe_error(status, by_status[status], dialect.error_schema[0])
@@ -268,4 +268,4 @@ def public_error(dialect: Dialect, reason: Reason) -> PublicError:
 
 
 def _format_name(dialect: Dialect) -> str:
-    return next(name for name, value in FORMATS.items() if value == dialect.default_format)
+    return next(name for name, value in dialect.formats.items() if value == dialect.default_format)

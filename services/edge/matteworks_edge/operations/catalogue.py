@@ -1,15 +1,97 @@
-"""What dialects can offer. A dialect names an operation and says at which of its paths."""
+"""What dialects can offer. A dialect names an operation and says at which of its paths.
+
+Where the answer is a document of the dialect's own, it gives the function that writes it and its schema.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
 
-from matteworks_edge.dialects.base import Operation
+from matteworks.jobs.v1 import jobs_pb2
+from matteworks_edge.dialects.base import Operation, Schema
+from matteworks_edge.openapi.documents import (
+    describe_batch,
+    describe_document,
+    describe_stored_removal,
+    path_parameter,
+    query_parameter,
+)
 from matteworks_edge.openapi.operations import describe_account, describe_improve, describe_removal
+from matteworks_edge.openapi.schemas import TEXT
 from matteworks_edge.operations.account import AccountEndpoint
+from matteworks_edge.operations.account_report import AccountReport, AccountReportEndpoint
 from matteworks_edge.operations.improve import ImproveEndpoint
 from matteworks_edge.operations.removal import RemovalEndpoint
+from matteworks_edge.operations.stored.batches import AcceptedBatch, BatchEndpoint, BatchPollEndpoint
+from matteworks_edge.operations.stored.cutout import StoredCutout
+from matteworks_edge.operations.stored.deletion import DeletionEndpoint
+from matteworks_edge.operations.stored.removal import StoredRemovalEndpoint
+from matteworks_edge.operations.usage import Usage, UsageEndpoint
+
+Document = dict[str, Any]
 
 REMOVAL: Final = Operation(RemovalEndpoint, describe_removal)
 ACCOUNT: Final = Operation(AccountEndpoint, describe_account)
 IMPROVE: Final = Operation(ImproveEndpoint, describe_improve)
+
+
+def stored_removal(
+    document: Callable[[StoredCutout], Document], schema: Schema, max_retention_s: float = 0
+) -> Operation:
+    """A removal that answers with the URL of its result."""
+    return Operation(
+        lambda services: StoredRemovalEndpoint(services, document, max_retention_s),
+        describe_stored_removal(schema),
+    )
+
+
+def batch(document: Callable[[AcceptedBatch], Document], schema: Schema) -> Operation:
+    """Many pictures in one call."""
+    return Operation(lambda services: BatchEndpoint(services, document), describe_batch(schema))
+
+
+def batch_poll(document: Callable[[jobs_pb2.GetBatchResponse], Document], schema: Schema) -> Operation:
+    """How far a batch has come. Its path has `{batch_id}`."""
+    return Operation(
+        lambda services: BatchPollEndpoint(services, document),
+        describe_document(
+            "How far a batch has come", schema, parameters=(path_parameter("batch_id", "As accepted."),)
+        ),
+    )
+
+
+def deletion(document: Callable[[str, datetime], Document], schema: Schema) -> Operation:
+    """Deletes a stored result. Its path has `{image_id}`."""
+    return Operation(
+        lambda services: DeletionEndpoint(services, document),
+        describe_document(
+            "Delete a result at once", schema, parameters=(path_parameter("image_id", "As answered."),)
+        ),
+    )
+
+
+def usage(document: Callable[[Usage], Document], schema: Schema) -> Operation:
+    """Requests and credits by day, week or month."""
+    day = {"type": "string", "format": "date"}
+    return Operation(
+        lambda services: UsageEndpoint(services, document),
+        describe_document(
+            "Requests and credits",
+            schema,
+            parameters=(
+                query_parameter("start_date", day, "First day, UTC; the first of this month."),
+                query_parameter("end_date", day, "Last day, UTC; today."),
+                query_parameter("granularity", TEXT, "daily, weekly or monthly; daily."),
+            ),
+        ),
+    )
+
+
+def account_report(document: Callable[[AccountReport], Document], schema: Schema) -> Operation:
+    """Balances, plan, limits and this month's use."""
+    return Operation(
+        lambda services: AccountReportEndpoint(services, document),
+        describe_document("The account, its limits and its use", schema),
+    )

@@ -31,9 +31,13 @@ class ImproveEndpoint:
             form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
             submission = parse_improve(form)
             start_deadline(request, services.request_timeout_s)
-            with exchange.stages.measure("fetch"):
-                picture = await load_picture(submission.source, services.fetcher, slot.take)
-            submission_id = await services.submissions.hand_in(
-                caller.account_id, picture, submission.filename, submission.tag
-            )
-        return json_response({"id": submission_id})
+
+            async def hand_in() -> Response:
+                with exchange.stages.measure("fetch"):
+                    picture = await load_picture(submission.source, services.fetcher, slot.take)
+                submission_id = await services.submissions.hand_in(
+                    caller.account_id, picture, submission.filename, submission.tag
+                )
+                return json_response({"id": submission_id})
+
+            return await services.first_answers.once(request, caller, form, hand_in)

@@ -12,12 +12,20 @@ from matteworks.auth.v1 import auth_pb2
 from matteworks_common.errors import MatteworksError
 from matteworks_edge.dialects.base import AccountHeaders
 from matteworks_edge.exchange import exchange_of
-from matteworks_edge.fields.form import parse_removal
+from matteworks_edge.fields.form import RemovalForm, parse_removal
 from matteworks_edge.fields.parameters import FORMATS
 from matteworks_edge.intake.accept import preferred_picture, prefers_json
-from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.intake.admission import Slot
+from matteworks_edge.intake.body import RawForm
+from matteworks_edge.intake.incoming import (
+    authenticate,
+    count_call,
+    read_form,
+    start_deadline,
+    while_connected,
+)
 from matteworks_edge.operations.services import Services
-from matteworks_edge.responses import JSON_TYPE, rate_limit_headers, removal_headers
+from matteworks_edge.responses import JSON_TYPE, json_response, rate_limit_headers, removal_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress, Removal
 
@@ -41,31 +49,61 @@ class RemovalEndpoint:
             form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
             dialect = exchange.dialect
             asked = parse_removal(form, dialect)
-            accept = request.headers.get("accept")
             if dialect.takes_format_from_accept:
-                asked.request.options.format = FORMATS[preferred_picture(accept)]
+                asked.request.options.format = FORMATS[preferred_picture(request.headers.get("accept"))]
             start_deadline(request, services.request_timeout_s)
-            progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
-            removal = await while_connected(
-                request,
-                services.removals.remove(caller, asked.request, progress, request_id=exchange.request_id),
+            return await services.first_answers.once(
+                request, caller, form, lambda: self._answer(request, caller, form, asked, slot)
             )
-            headers = {
-                **removal_headers(removal, dialect, asked.type_level),
-                **rate_limit_headers(exchange.rate_limit),
-            }
-            if dialect.account_headers:
-                headers |= await self._account_headers(dialect.account_headers, caller, removal)
-            rendering = removal.response.rendering
-            with exchange.stages.measure("respond"):
-                if dialect.result_document and prefers_json(accept):
-                    body = await asyncio.to_thread(dialect.result_document, removal)
-                    content_type = JSON_TYPE
-                else:
-                    body = rendering.image
-                    content_type = CONTENT_TYPES[rendering.format]
-            services.metrics.sent_bytes.inc(len(body))
-            return Response(body, 200, headers, content_type)
+
+    async def _answer(
+        self,
+        request: Request,
+        caller: auth_pb2.AuthenticateResponse,
+        form: RawForm,
+        asked: RemovalForm,
+        slot: Slot,
+    ) -> Response:
+        webhook_url = form.texts.get("webhook_url")
+        tell_queued = exchange_of(request).dialect.queued_document
+        if webhook_url and tell_queued:
+            await count_call(request, self.services.auth, caller)
+            item = await self.services.queued.accept(caller, asked.request, webhook_url, 0)
+            return json_response(
+                tell_queued(item.item_id),
+                202,
+                {"X-Credits-Charged": "0", **rate_limit_headers(exchange_of(request).rate_limit)},
+            )
+        return await self._remove(request, caller, asked, slot)
+
+    async def _remove(
+        self, request: Request, caller: auth_pb2.AuthenticateResponse, asked: RemovalForm, slot: Slot
+    ) -> Response:
+        services = self.services
+        exchange = exchange_of(request)
+        dialect = exchange.dialect
+        accept = request.headers.get("accept")
+        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+        removal = await while_connected(
+            request,
+            services.removals.remove(caller, asked.request, progress, request_id=exchange.request_id),
+        )
+        headers = {
+            **removal_headers(removal, dialect, asked.type_level),
+            **rate_limit_headers(exchange.rate_limit),
+        }
+        if dialect.account_headers:
+            headers |= await self._account_headers(dialect.account_headers, caller, removal)
+        rendering = removal.response.rendering
+        with exchange.stages.measure("respond"):
+            if dialect.result_document and prefers_json(accept):
+                body = await asyncio.to_thread(dialect.result_document, removal)
+                content_type = JSON_TYPE
+            else:
+                body = rendering.image
+                content_type = CONTENT_TYPES[rendering.format]
+        services.metrics.sent_bytes.inc(len(body))
+        return Response(body, 200, headers, content_type)
 
     async def _account_headers(
         self, tell: AccountHeaders, caller: auth_pb2.AuthenticateResponse, removal: Removal

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matteworks_edge.intake.admission import Admission
+from matteworks_edge.jobs_client import JobsClient
 from matteworks_edge.metrics import EdgeMetrics
+from matteworks_edge.operations.idempotency import FirstAnswers
+from matteworks_edge.operations.stored.queued import QueuedRemovals
 from matteworks_edge.submissions import SubmissionBox
 from matteworks_removal.clients import AuthClient
 from matteworks_removal.service import RemovalService
@@ -18,6 +21,9 @@ class Services:
 
     auth: AuthClient
     removals: RemovalService
+    jobs: JobsClient
+    queued: QueuedRemovals
+    first_answers: FirstAnswers
     fetcher: PictureFetcher
     submissions: SubmissionBox
     admission: Admission
