@@ -34,6 +34,16 @@ async def test_a_commit_charges_once_however_often_it_is_sent(store: AccountStor
     assert (record.subscription, record.held, record.spent) == (9000, 0, 1000)
 
 
+async def test_a_commit_tells_what_is_left_and_what_was_ever_given(store: AccountStore) -> None:
+    await hold(store, "r1")
+    await hold(store, "r2")
+    charge = await store.commit("a", "r1", "r1")
+    assert (charge.charged_milli, charge.available_milli, charge.granted_milli) == (1000, 8000, 10_000)
+    await store.grant("g", "a", "payg", 5000)
+    charge = await store.commit("a", "r2", "r2")
+    assert (charge.charged_milli, charge.available_milli, charge.granted_milli) == (1000, 13_000, 15_000)
+
+
 async def test_a_release_gives_back_once(store: AccountStore) -> None:
     await hold(store, "r1")
     assert [await store.release("a", "r1", "r1") for _ in range(2)] == [1000, 0]

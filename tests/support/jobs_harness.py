@@ -48,6 +48,7 @@ class JobsStack:
     results: results_pb2_grpc.ResultServiceAsyncStub
     webhooks: webhooks_pb2_grpc.WebhookServiceAsyncStub
     auth: auth_pb2_grpc.AuthServiceAsyncStub
+    admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
     compositor: SteeredCompositor
     app: JobsApp
     environment: dict[str, str]
@@ -90,9 +91,11 @@ class JobsStack:
         request = jobs_pb2.GetBatchRequest(account_id="a", batch_id=batch_id)
         return await call(self.jobs.GetBatch, request, timeout_s=5)
 
-    async def watch(self, batch_id: str, timeout_s: float = 60) -> list[jobs_pb2.Batch]:
+    async def watch(
+        self, batch_id: str, timeout_s: float = 60, account_id: str = "a"
+    ) -> list[jobs_pb2.Batch]:
         """Every state that was told until the end."""
-        request = jobs_pb2.WatchBatchRequest(account_id="a", batch_id=batch_id)
+        request = jobs_pb2.WatchBatchRequest(account_id=account_id, batch_id=batch_id)
         return [answer.batch async for answer in self.jobs.WatchBatch(request, timeout=timeout_s)]
 
     async def ended(self, item_id: str) -> removal_pb2.Item:
@@ -131,6 +134,12 @@ class JobsStack:
         request = results_pb2.ListResultsRequest(account_id="a")
         found = (await call(self.results.ListResults, request, timeout_s=5)).results
         return [result.result_id for result in found]
+
+    async def make_account(self, account_id: str, plan: str = "development") -> None:
+        """One more, unless it is there already, as when a test starts its jobs anew."""
+        request = auth_pb2.CreateAccountRequest(account_id=account_id, plan=plan)
+        with contextlib.suppress(Conflict):
+            await call(self.admin.CreateAccount, request, timeout_s=5, metadata=ADMIN)
 
     async def account(self) -> auth_pb2.Account:
         request = auth_pb2.GetAccountRequest(account_id="a")
@@ -197,16 +206,12 @@ async def jobs_stack(
         service = await opening.enter_async_context(running(app, settings))
         channel = await opening.enter_async_context(open_channel(f"127.0.0.1:{service.port}", 96 * MEBIBYTE))
         auth_channel = await opening.enter_async_context(open_channel(auth_target, 96 * MEBIBYTE))
-        admin = auth_pb2_grpc.KeyAdminServiceStub(auth_channel)
-        request = auth_pb2.CreateAccountRequest(account_id="a", plan="development")
-        # It is there when a test starts its jobs anew.
-        with contextlib.suppress(Conflict):
-            await call(admin.CreateAccount, request, timeout_s=5, metadata=ADMIN)
-        yield JobsStack(
+        stack = JobsStack(
             jobs_pb2_grpc.JobServiceStub(channel),
             results_pb2_grpc.ResultServiceStub(channel),
             webhooks_pb2_grpc.WebhookServiceStub(channel),
             auth_pb2_grpc.AuthServiceStub(auth_channel),
+            auth_pb2_grpc.KeyAdminServiceStub(auth_channel),
             compositor,
             app,
             environment,
@@ -214,3 +219,5 @@ async def jobs_stack(
             deps,
             f"127.0.0.1:{service.port}",
         )
+        await stack.make_account("a")
+        yield stack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,12 +33,13 @@ class Received:
 Answer = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
 
 
-def status(code: int, **headers: str) -> Answer:
-    """Answers with that status alone; `_` in the names of headers stands for `-`."""
+def status(code: int, body: str = "", **headers: str) -> Answer:
+    """Answers with that status; `_` in the names of headers stands for `-`."""
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
 
     async def answer(_: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(f"HTTP/1.1 {code} Told\r\n{lines}Content-Length: 0\r\n\r\n".encode())
+        phrase = http.HTTPStatus(code).phrase
+        writer.write(f"HTTP/1.1 {code} {phrase}\r\n{lines}Content-Length: {len(body)}\r\n\r\n{body}".encode())
 
     return answer
 

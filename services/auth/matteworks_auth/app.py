@@ -56,7 +56,15 @@ async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
         own_clock = clock or SystemClock()
         hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
         authenticator = Authenticator(store, hasher, own_clock, settings.key_cache_s, metrics)
-        auth = AuthServicer(store, plans, authenticator, own_clock, settings.reservation_ttl_s, metrics)
+        auth = AuthServicer(
+            store,
+            plans,
+            authenticator,
+            own_clock,
+            settings.reservation_ttl_s,
+            metrics,
+            settings.low_credits_milli,
+        )
         admin = KeyAdminServicer(
             store, plans, hasher, authenticator, own_clock, settings.admin_token.get_secret_value()
         )

@@ -51,7 +51,9 @@ _URGENCIES: dict[int, Urgency] = {
 
 
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
-    """`default_ttl_s`: life of a reservation whose caller names none."""
+    """`default_ttl_s`: life of a reservation whose caller names none. `low_milli`: thousandths of a credit
+    below which an account runs low.
+    """
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         clock: Clock,
         default_ttl_s: float,
         metrics: AuthMetrics,
+        low_milli: int = 0,
     ) -> None:
         self._store = store
         self._plans = plans
@@ -68,6 +71,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._clock = clock
         self._default_ttl_s = default_ttl_s
         self._metrics = metrics
+        self._low_milli = low_milli
 
     async def Authenticate(
         self, request: auth_pb2.AuthenticateRequest, context: Any
@@ -115,7 +119,10 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         charge = await self._store.commit(account_id, owner, request_id, processing_ms)
         self._metrics.commits.labels("charged" if charge.charged_milli else "free").inc()
         return auth_pb2.CommitResponse(
-            charged_credits_milli=charge.charged_milli, available_credits_milli=charge.available_milli
+            charged_credits_milli=charge.charged_milli,
+            available_credits_milli=charge.available_milli,
+            is_low=charge.charged_milli > 0 and charge.available_milli < self._low_milli,
+            granted_credits_milli=charge.granted_milli,
         )
 
     async def Release(self, request: auth_pb2.ReleaseRequest, context: Any) -> auth_pb2.ReleaseResponse:

@@ -51,6 +51,11 @@ class AuthSettings(ServiceSettings):
     sweep_interval_s: float = Field(
         5.0, gt=0, description="Seconds between two sweeps for overdue reservations."
     )
+    low_credits_milli: int = Field(
+        10_000,
+        ge=0,
+        description="Thousandths of a credit below which an account is told that it runs low; 0: never.",
+    )
     key_cache_s: float = Field(
         2.0,
         ge=0,

@@ -8,16 +8,20 @@ from contextlib import AsyncExitStack
 import structlog
 
 from matteworks_common.channels import open_channel
+from matteworks_common.clock import Clock
 from matteworks_common.errors import Unavailable
 from matteworks_common.lifecycle import App, main
 from matteworks_jobs.app import JobsDependencies, cancelled, open_connector, open_stores
 from matteworks_jobs.metrics import WorkerMetrics
 from matteworks_jobs.settings import WorkerSettings
+from matteworks_jobs.stores.webhooks import WebhookStore
+from matteworks_jobs.webhooks.payloads import low_credits_text
 from matteworks_jobs.work.queue import ItemQueue
 from matteworks_jobs.work.runner import ItemRunner
 from matteworks_outbound.fetcher import GuardedFetcher
 from matteworks_removal.clients import AuthClient, CompositorClient
 from matteworks_removal.ledger import Ledger
+from matteworks_removal.low_credits import LowCredits, Tell
 from matteworks_removal.service import RemovalService
 
 _RESERVATION_MARGIN_S = 30.0
@@ -61,6 +65,7 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
             auth,
             lambda outcome: metrics.releases.labels(outcome).inc(),
             retry_delays_s=_COMMIT_RETRY_DELAYS_S,
+            low_credits=LowCredits(_teller(stores.webhooks, deps.clock)),
         )
         opening.push_async_callback(ledger.settle)
         runner = ItemRunner(
@@ -78,6 +83,14 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
         opening.push_async_callback(cancelled, asyncio.create_task(_consume(settings, runner)))
         app.closing = opening.pop_all()
     return app
+
+
+def _teller(webhooks: WebhookStore, clock: Clock) -> Tell:
+    async def tell(account_id: str, available_milli: int, granted_milli: int) -> None:
+        text = low_credits_text(round(clock.unix_s() * 1e6), available_milli)
+        await webhooks.announce_low(account_id, granted_milli, text)
+
+    return tell
 
 
 async def _consume(settings: WorkerSettings, runner: ItemRunner) -> None:

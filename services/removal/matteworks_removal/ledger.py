@@ -18,6 +18,7 @@ from matteworks.auth.v1 import auth_pb2
 from matteworks_common.context import CallContext, current_call
 from matteworks_common.errors import DeadlineExceeded, MatteworksError, Unavailable
 from matteworks_removal.clients import AuthClient
+from matteworks_removal.low_credits import LowCredits
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -47,15 +48,21 @@ class Ledger:
     """Reserves, commits and releases. Close it before the channel to auth.
 
     `count_release` is told how each reservation that was given back ended: released, or abandoned to its
-    deadline.
+    deadline. `low_credits` is shown every charge, once its caller has it.
     """
 
     def __init__(
-        self, auth: AuthClient, count_release: Callable[[str], None], *, retry_delays_s: tuple[float, ...]
+        self,
+        auth: AuthClient,
+        count_release: Callable[[str], None],
+        *,
+        retry_delays_s: tuple[float, ...],
+        low_credits: LowCredits | None = None,
     ) -> None:
         self._auth = auth
         self._count_release = count_release
         self._retry_delays_s = retry_delays_s
+        self._low_credits = low_credits
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
@@ -70,7 +77,7 @@ class Ledger:
             reservation = await asyncio.shield(reserving)
             hold = Hold(
                 reservation,
-                lambda processing_s: self._commit(reservation, request.request_id, processing_s),
+                lambda processing_s: self._commit(reservation, request, processing_s),
             )
             yield hold
         finally:
@@ -83,13 +90,15 @@ class Ledger:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _commit(
-        self, reservation: auth_pb2.ReserveResponse, request_id: str, processing_s: float
+        self, reservation: auth_pb2.ReserveResponse, request: auth_pb2.ReserveRequest, processing_s: float
     ) -> int:
         reservation_id = reservation.reservation_id
         committing = self._spawn(
-            self._outlast(lambda: self._auth.commit(reservation_id, request_id, processing_s))
+            self._outlast(lambda: self._auth.commit(reservation_id, request.request_id, processing_s))
         )
         response = await asyncio.shield(committing)
+        if response.is_low and self._low_credits:
+            self._spawn(self._low_credits.notice(request.account_id, response))
         return response.charged_credits_milli
 
     async def _release(

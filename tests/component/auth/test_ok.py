@@ -32,6 +32,22 @@ async def test_reserve_then_commit_shows_in_account_and_usage() -> None:
     assert [day.charged_credits_milli for day in usage.days] == [1000]
 
 
+async def test_a_charge_tells_whether_the_account_runs_low() -> None:
+    """Below the 10 credits of the default."""
+    async with serving() as auth:
+        await auth.make_account("starter")
+        await auth.grant("g", 11_000)
+        told = []
+        for number in range(3):
+            request_id = f"r{number}"
+            reserved = await auth.reserve(request_id, credits_milli=1000 if number < 2 else 0)
+            commit = auth_pb2.CommitRequest(reservation_id=reserved.reservation_id, request_id=request_id)
+            told.append(await call(auth.auth.Commit, commit, timeout_s=5))
+    assert [charge.available_credits_milli for charge in told] == [10_000, 9_000, 9_000]
+    assert [charge.is_low for charge in told] == [False, True, False], "what was free needs no warning"
+    assert {charge.granted_credits_milli for charge in told} == {11_000}
+
+
 async def test_a_rotated_key_ends_after_its_overlap() -> None:
     async with serving() as auth:
         await auth.make_account()

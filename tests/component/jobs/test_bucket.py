@@ -9,13 +9,15 @@ import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.jobs.v1 import removal_pb2
-from matteworks_common.errors import NotFound, Unavailable
+from matteworks_common.errors import LimitExceeded, NotFound, Unavailable
 from matteworks_jobs.app import JobsDependencies
 from tests.support.clock import ManualClock
 from tests.support.jobs_harness import jobs_stack, signature_of
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.valkey import ValkeyProcess
+from tests.support.webhook_receiver import receiving, status
 
 CONTENT = bytes(range(256)) * 10_000
 PREFIX = "results-of-tests"
@@ -152,3 +154,24 @@ async def test_a_bucket_that_is_away_is_told_before_the_caller_gives_up(
     async with jobs_stack(valkey, tmp_path, **STORE) as stack:
         with pytest.raises(Unavailable):
             await stack.store(b"bytes", timeout_s=30)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(507, "507 Insufficient Storage"), (403, "<Error><Code>QuotaExceeded</Code></Error>")]
+)
+async def test_a_bucket_that_is_full_is_told_as_full(
+    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    """A server that refuses as those that are full do: a real one cannot be filled in a test."""
+    async with receiving() as full:
+        full.answer = status(code, said)
+        monkeypatch.setenv("AWS_ENDPOINT", full.url(""))
+        async with jobs_stack(valkey, tmp_path, **STORE) as stack:
+            with pytest.raises(LimitExceeded) as caught:
+                await stack.store(b"bytes", timeout_s=30)
+            with pytest.raises(LimitExceeded):
+                await stack.submit([stack.spec()])
+
+            assert caught.value.reason == reasons.ERROR_REASON_RESULT_STORE_FULL
+            assert await stack.listed() == []
+            assert (await stack.account()).spent_credits_milli == 0

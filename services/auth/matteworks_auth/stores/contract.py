@@ -123,10 +123,13 @@ class CountedCall:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a commit has charged, and what all balances together still have."""
+    """What a commit has charged, what all balances together still have, and what the account was ever
+    given.
+    """
 
     charged_milli: int
     available_milli: int
+    granted_milli: int
 
 
 @dataclass(frozen=True, slots=True)

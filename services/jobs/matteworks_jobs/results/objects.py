@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -21,7 +22,10 @@ from matteworks_outbound.object_store import open_object_store
 
 CHUNK_BYTES = 1024 * 1024
 _FULL_RETRY_S = 60.0
-_FULL_SIGNS = ("No space left", "os error 28", "Disk quota", "507", "InsufficientStorage", "StorageFull")
+# What a file system, and the servers that speak S3, say when they are full.
+_FULL = re.compile(
+    r"No space left|os error 28\b|Disk quota|507 Insufficient|InsufficientStorage|StorageFull|QuotaExceeded"
+)
 log = structlog.get_logger()
 
 
@@ -46,7 +50,7 @@ class ObjectBox:
         try:
             await obstore.put_async(self._store, name, content, attributes=attributes, use_multipart=False)
         except (BaseError, OSError) as error:
-            if any(sign in str(error) for sign in _FULL_SIGNS):
+            if _FULL.search(str(error)):
                 raise _full() from error
             raise _away(error) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -15,6 +14,7 @@ from matteworks_jobs.items_view import timestamp
 from matteworks_jobs.servicers.wire import checked_account, checked_count, checked_webhook_url, new_id
 from matteworks_jobs.stores.records import Delivery, Endpoint, Event
 from matteworks_jobs.stores.webhooks import MAX_ENDPOINTS, WebhookStore
+from matteworks_jobs.webhooks.payloads import low_credits_text
 from matteworks_outbound.addresses import AddressJudge
 
 _EVENTS: Final[dict[int, Event]] = {
@@ -120,8 +120,9 @@ class WebhookServicer(webhooks_pb2_grpc.WebhookServiceServicer):
         self, request: webhooks_pb2.ReportLowCreditsRequest, context: Any
     ) -> webhooks_pb2.ReportLowCreditsResponse:
         account_id = checked_account(request.account_id)
-        day = datetime.fromtimestamp(self._clock.unix_s(), UTC).date().isoformat()
-        await self._store.announce(account_id, "credits.low", day)
+        now_us = round(self._clock.unix_s() * 1e6)
+        text = low_credits_text(now_us, request.available_credits_milli)
+        await self._store.announce_low(account_id, request.granted_credits_milli, text)
         return webhooks_pb2.ReportLowCreditsResponse()
 
 

@@ -124,9 +124,9 @@ class WebhookStore:
         """Due now, from the first try on; False when there is none."""
         return bool(await self._session.run("webhooks", "resend", account_id, delivery_id))
 
-    async def announce(self, account_id: str, event: Event, subject: str) -> None:
-        """Tell the endpoints that subscribed to `event`; once for each `subject`."""
-        await self._session.run("webhooks", "announce", account_id, event, subject)
+    async def announce_low(self, account_id: str, granted_milli: int, body: str) -> None:
+        """Tell the endpoints that subscribed to it that credits run low; once for each `granted_milli`."""
+        await self._session.run("webhooks", "announce_low", account_id, granted_milli, body)
 
 
 def _key(account_id: str, delivery_id: str) -> str:

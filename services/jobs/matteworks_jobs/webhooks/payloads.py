@@ -10,7 +10,7 @@ from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import removal_pb2
 from matteworks_jobs.items_view import ItemView
 from matteworks_jobs.stores.items import ItemStore
-from matteworks_jobs.stores.records import BatchRecord, Delivery
+from matteworks_jobs.stores.records import BatchRecord, Delivery, Event
 
 # A longer batch is told by its counts alone: a payload stays below 20 kB.
 MAX_LISTED_ITEMS: Final = 20
@@ -32,17 +32,10 @@ class Payloads:
     async def write(self, delivery: Delivery) -> str | None:
         """The text; None when what it is about has been forgotten. Raises Unavailable."""
         data = await self._data(delivery)
-        if data is None:
-            return None
-        return json.dumps(
-            {"type": delivery.event, "timestamp": _iso(delivery.created_us), "data": data},
-            separators=(",", ":"),
-        )
+        return None if data is None else _text(delivery.event, delivery.created_us, data)
 
     async def _data(self, delivery: Delivery) -> dict[str, Any] | None:
         account_id, subject = delivery.account_id, delivery.subject
-        if delivery.event == "credits.low":
-            return {"date": subject}
         if delivery.event == "batch.completed":
             batch = await self._items.batch(account_id, subject)
             return None if batch is None else await self._batch(account_id, batch)
@@ -62,6 +55,11 @@ class Payloads:
             records = await self._items.items(account_id, batch.batch_id, 0, MAX_LISTED_ITEMS)
             data["results"] = [_item(await self._view.to_proto(record)) for record in records]
         return data
+
+
+def low_credits_text(now_us: int, available_milli: int) -> str:
+    """The text of `credits.low`, which is about this moment and so is written at once."""
+    return _text("credits.low", now_us, {"credits_remaining": available_milli / 1000})
 
 
 def batch_status(batch: BatchRecord) -> str:
@@ -103,6 +101,10 @@ def _item(item: removal_pb2.Item) -> dict[str, Any]:
         case _:
             data["status"] = "processing"
     return data
+
+
+def _text(event: Event, time_us: int, data: dict[str, Any]) -> str:
+    return json.dumps({"type": event, "timestamp": _iso(time_us), "data": data}, separators=(",", ":"))
 
 
 def _iso(time_us: int) -> str:

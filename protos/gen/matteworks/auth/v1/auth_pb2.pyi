@@ -466,19 +466,27 @@ class CommitResponse(_message.Message):
 
     CHARGED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     AVAILABLE_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
+    IS_LOW_FIELD_NUMBER: _builtins.int
+    GRANTED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     charged_credits_milli: _builtins.int
     """Thousandths of a credit charged for the reservation, once however often it is committed."""
     available_credits_milli: _builtins.int
     """Thousandths of a credit that the account may still spend, of all balances together."""
+    is_low: _builtins.bool
+    """Whether that is less than the server's setting for a warning, and credits were charged."""
+    granted_credits_milli: _builtins.int
+    """Thousandths of a credit that the account was ever given: it tells one time of running low from the next."""
     def __init__(
         self,
         *,
         charged_credits_milli: _builtins.int = ...,
         available_credits_milli: _builtins.int = ...,
+        is_low: _builtins.bool = ...,
+        granted_credits_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_credits_milli", b"available_credits_milli", "charged_credits_milli", b"charged_credits_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_credits_milli", b"available_credits_milli", "charged_credits_milli", b"charged_credits_milli", "granted_credits_milli", b"granted_credits_milli", "is_low", b"is_low"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

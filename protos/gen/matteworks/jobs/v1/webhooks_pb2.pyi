@@ -533,19 +533,25 @@ class ReportLowCreditsRequest(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     AVAILABLE_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
+    GRANTED_CREDITS_MILLI_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Whose."""
     available_credits_milli: _builtins.int
     """Thousandths of a credit that are left, 0 or more."""
+    granted_credits_milli: _builtins.int
+    """Thousandths of a credit that the account was ever given, as CommitResponse tells it: the event is told
+    once for each value.
+    """
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         available_credits_milli: _builtins.int = ...,
+        granted_credits_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available_credits_milli", b"available_credits_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available_credits_milli", b"available_credits_milli", "granted_credits_milli", b"granted_credits_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -139,7 +139,7 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportLowCredits(self, request, context):
-        """Tells an account's endpoints that credits run low, once a day at most. Safe to retry.
+        """Tells an account's endpoints that credits run low, once for each time that some were given. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

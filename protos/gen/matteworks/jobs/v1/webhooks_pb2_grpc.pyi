@@ -58,7 +58,7 @@ class WebhookServiceStub:
     (WEBHOOK_DELIVERY_NOT_FOUND).
     """
     ReportLowCredits: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ReportLowCreditsRequest, _webhooks_pb2.ReportLowCreditsResponse]
-    """Tells an account's endpoints that credits run low, once a day at most. Safe to retry."""
+    """Tells an account's endpoints that credits run low, once for each time that some were given. Safe to retry."""
 
 @_typing.type_check_only
 class WebhookServiceAsyncStub(WebhookServiceStub):
@@ -90,7 +90,7 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     (WEBHOOK_DELIVERY_NOT_FOUND).
     """
     ReportLowCredits: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ReportLowCreditsRequest, _webhooks_pb2.ReportLowCreditsResponse]  # type: ignore[assignment]
-    """Tells an account's endpoints that credits run low, once a day at most. Safe to retry."""
+    """Tells an account's endpoints that credits run low, once for each time that some were given. Safe to retry."""
 
 class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
     """Endpoints and deliveries, after Standard Webhooks: signed, tried ten times over three days, listed.
@@ -167,6 +167,6 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhooks_pb2.ReportLowCreditsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhooks_pb2.ReportLowCreditsResponse, _abc.Awaitable[_webhooks_pb2.ReportLowCreditsResponse]]:
-        """Tells an account's endpoints that credits run low, once a day at most. Safe to retry."""
+        """Tells an account's endpoints that credits run low, once for each time that some were given. Safe to retry."""
 
 def add_WebhookServiceServicer_to_server(servicer: WebhookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -215,7 +215,7 @@ class MemoryAccountStore:
     ) -> Charge:
         account, request = self._settling(account_id, owner_request_id, request_id)
         charged_milli = self._requests.commit(account, request, processing_ms)
-        return Charge(charged_milli, sum(account.balances.values()))
+        return Charge(charged_milli, sum(account.balances.values()), account.granted)
 
     async def release(self, account_id: str, owner_request_id: str, request_id: str) -> int:
         account, request = self._settling(account_id, owner_request_id, request_id)

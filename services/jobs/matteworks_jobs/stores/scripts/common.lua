@@ -22,12 +22,13 @@ local function member(id) return ACCOUNT .. '/' .. id end
 local function doom(object) redis.call('ZADD', DOOMED, int(NOW), object) end
 
 -- The id depends on the event and the receiver alone: an event that is told twice is one delivery.
-local function add_delivery(event, subject, endpoint, url)
+-- `body`: its text, where it is known already; else it is written when it is first sent.
+local function add_delivery(event, subject, endpoint, url, body)
   local id = 'msg_' .. redis.sha1hex(table.concat({ACCOUNT, event, subject, endpoint, url}, '\n'))
   local key = P .. ':delivery:' .. id
   if redis.call('EXISTS', key) == 1 then return end
   redis.call('HSET', key, 'event', event, 'subject', subject, 'endpoint', endpoint, 'url', url,
-    'state', 'pending', 'attempts', 0, 'status', 0, 'created', int(NOW), 'next', int(NOW), 'body', '')
+    'state', 'pending', 'attempts', 0, 'status', 0, 'created', int(NOW), 'next', int(NOW), 'body', body)
   redis.call('PEXPIRE', key, ms(DELIVERY_TTL_US))
   redis.call('ZADD', P .. ':deliveries', int(NOW), id)
   redis.call('ZREMRANGEBYSCORE', P .. ':deliveries', '-inf', int(NOW - DELIVERY_TTL_US))
@@ -36,14 +37,15 @@ local function add_delivery(event, subject, endpoint, url)
 end
 
 -- One delivery for the URL that came with the request, and one for each endpoint that subscribed.
-local function announce(event, subject, request_url)
-  if request_url ~= '' then add_delivery(event, subject, '', request_url) end
+local function announce(event, subject, request_url, body)
+  body = body or ''
+  if request_url ~= '' then add_delivery(event, subject, '', request_url, body) end
   local stored = redis.call('HGETALL', P .. ':endpoints')
   for i = 1, #stored, 2 do
     local endpoint = cjson.decode(stored[i + 1])
     if not endpoint.is_disabled then
       for _, wanted in ipairs(endpoint.events) do
-        if wanted == event then add_delivery(event, subject, stored[i], endpoint.url) end
+        if wanted == event then add_delivery(event, subject, stored[i], endpoint.url, body) end
       end
     end
   end

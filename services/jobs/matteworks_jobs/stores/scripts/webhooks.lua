@@ -83,8 +83,10 @@ if VERB == 'resend' then
   return 1
 end
 
--- 4 event; 5 what it is about.
-if VERB == 'announce' then
-  announce(ARGV[4], ARGV[5], '')
+-- 4 what the account was ever given; 5 the text. Tells that credits run low, once for each such sum.
+if VERB == 'announce_low' then
+  if tonumber(redis.call('GET', P .. ':told-low') or '-1') >= tonumber(ARGV[4]) then return 0 end
+  redis.call('SET', P .. ':told-low', ARGV[4])
+  announce('credits.low', ARGV[4], '', ARGV[5])
   return 1
 end

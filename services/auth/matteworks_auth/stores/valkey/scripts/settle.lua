@@ -1,8 +1,8 @@
 -- Commit or release one request.
 -- ARGV, after the common ones: 4 commit or release; 5 the owner's request id; 6 the caller's; 7 how long
 -- the work took in milliseconds, -1 when not told.
--- Returns {'done', thousandths of a credit, what the account may still spend}, {'missing'} or
--- {'released'}.
+-- Returns {'done', thousandths of a credit, what the account may still spend, what it was ever given},
+-- {'missing'} or {'released'}.
 release_overdue()
 
 local record = load(ARGV[6])
@@ -10,8 +10,8 @@ if not record then return {'missing'} end
 if ARGV[5] ~= (record.owner == '' and record.id or record.owner) then return {'missing'} end
 
 local function done(credits)
-  local parts = redis.call('HMGET', ACCOUNT, 'subscription', 'payg', 'enterprise')
-  return {'done', credits, tonumber(parts[1]) + tonumber(parts[2]) + tonumber(parts[3])}
+  local parts = redis.call('HMGET', ACCOUNT, 'subscription', 'payg', 'enterprise', 'granted')
+  return {'done', credits, tonumber(parts[1]) + tonumber(parts[2]) + tonumber(parts[3]), tonumber(parts[4])}
 end
 
 if ARGV[4] == 'release' then
