@@ -106,7 +106,7 @@ async def gateway(
                 "jobs_target": stack.target,
                 "drain_delay_s": 0,
                 "fetch_ports": "*",
-                "allowed_private_networks": "127.0.0.0/8",
+                "internal_sources": "127.0.0.0/8",
                 "health_interval_s": 3600,
                 **settings,
             }

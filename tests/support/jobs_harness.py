@@ -198,7 +198,8 @@ async def jobs_stack(
             "sweep_interval_s": 0.05,
             "auth_target": auth_target,
             "compositor_target": compositor_target,
-            "allowed_private_networks": "127.0.0.0/8",
+            "internal_receivers": "127.0.0.0/8",
+            "internal_sources": "127.0.0.0/8",
             **changes,
         }
         settings = JobsSettings(**environment)

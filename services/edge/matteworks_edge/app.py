@@ -36,11 +36,12 @@ from matteworks_edge.routes.docs import DocumentationEndpoints
 from matteworks_edge.routes.health import ReadinessEndpoint, is_alive
 from matteworks_edge.settings import EdgeSettings
 from matteworks_edge.submissions import SubmissionBox
-from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_networks
+from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
 from matteworks_outbound.object_store import open_object_store
 from matteworks_removal.clients import AuthClient, CompositorClient
 from matteworks_removal.ledger import Ledger
+from matteworks_removal.low_credits import LowCredits
 from matteworks_removal.service import RemovalService
 
 # How much longer than the request a reservation lives, for the commit that follows it.
@@ -78,6 +79,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             auth,
             lambda outcome: metrics.releases.labels(outcome).inc(),
             retry_delays_s=deps.commit_retry_delays_s,
+            low_credits=LowCredits(jobs.report_low_credits),
         )
         opening.push_async_callback(ledger.settle)
         monitor = HealthMonitor(
@@ -162,7 +164,7 @@ def _open_fetcher(
         resolver = system_resolver
     backend = GuardedBackend(
         resolver,
-        deps.judge or PublicAddresses(parse_networks(settings.allowed_private_networks)),
+        deps.judge or PublicAddresses(parse_internal_hosts(settings.internal_sources)),
         dns_timeout_s=settings.fetch_dns_timeout_s,
         connect_timeout_s=settings.fetch_connect_timeout_s,
     )

@@ -11,7 +11,15 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from matteworks.auth.v1 import auth_pb2
-from matteworks.jobs.v1 import jobs_pb2, jobs_pb2_grpc, removal_pb2, results_pb2, results_pb2_grpc
+from matteworks.jobs.v1 import (
+    jobs_pb2,
+    jobs_pb2_grpc,
+    removal_pb2,
+    results_pb2,
+    results_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
+)
 from matteworks_common.channels import call, carried_metadata
 from matteworks_common.errors import from_rpc_error
 
@@ -67,6 +75,7 @@ class JobsClient:
     def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
         self._results = results_pb2_grpc.ResultServiceStub(channel)
+        self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         self._timeout_s = timeout_s
 
     async def create_batch(
@@ -135,3 +144,12 @@ class JobsClient:
         request = results_pb2.DeleteResultRequest(account_id=account_id, result_id=result_id)
         answer = await call(self._results.DeleteResult, request, timeout_s=self._timeout_s)
         return answer.delete_time.ToDatetime(UTC)
+
+    async def report_low_credits(self, account_id: str, available_milli: int, granted_milli: int) -> None:
+        """Tell the account's webhooks, once for each `granted_milli`."""
+        request = webhooks_pb2.ReportLowCreditsRequest(
+            account_id=account_id,
+            available_credits_milli=available_milli,
+            granted_credits_milli=granted_milli,
+        )
+        await call(self._webhooks.ReportLowCredits, request, timeout_s=self._timeout_s)

@@ -7,7 +7,7 @@ from pydantic_settings import SettingsConfigDict
 
 from matteworks_common.http_lifecycle import HttpSettings
 from matteworks_common.settings import MEBIBYTE
-from matteworks_outbound.addresses import parse_networks
+from matteworks_outbound.addresses import parse_internal_hosts
 
 
 class EdgeSettings(HttpSettings):
@@ -60,9 +60,10 @@ class EdgeSettings(HttpSettings):
         "80,443,8080,8443",
         description="Ports that pictures are fetched from, by commas; * allows every port.",
     )
-    allowed_private_networks: str = Field(
+    internal_sources: str = Field(
         "",
-        description="Networks (CIDR, by commas) that pictures may be fetched from although not public.",
+        description="Hosts and networks (names, CIDR; by commas) whose pictures may be fetched by URL "
+        "although they are private; no other private address is. Loopback only as a network.",
     )
     disabled_dialects: str = Field(
         "", description="Providers whose APIs are not served, by commas: photoroom,slazzer."
@@ -89,10 +90,10 @@ class EdgeSettings(HttpSettings):
             raise ValueError("give port numbers separated by commas, or *")
         return text
 
-    @field_validator("allowed_private_networks")
+    @field_validator("internal_sources")
     @classmethod
-    def _networks_parse(cls, text: str) -> str:
-        parse_networks(text)
+    def _sources_parse(cls, text: str) -> str:
+        parse_internal_hosts(text)
         return text
 
     @field_validator("dialect_hosts")

@@ -34,7 +34,7 @@ from matteworks_jobs.webhooks.deliverer import Deliverer
 from matteworks_jobs.webhooks.payloads import Payloads
 from matteworks_jobs.webhooks.sender import WebhookSender
 from matteworks_jobs.work.queue import ItemQueue
-from matteworks_outbound.addresses import PublicAddresses
+from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedBackend, Resolver, SystemResolver
 
 SERVICE_NAMES = (
@@ -91,15 +91,12 @@ def open_stores(settings: JobsSettings, clock: Clock) -> Stores:
     )
 
 
-def open_connector(
-    settings: JobsSettings, resolver: Resolver | None, opening: AsyncExitStack
-) -> GuardedBackend:
-    """The only way outside."""
+def open_connector(judge: AddressJudge, resolver: Resolver | None, opening: AsyncExitStack) -> GuardedBackend:
+    """The only way outside: where `judge` allows."""
     if resolver is None:
         system_resolver = SystemResolver()
         opening.callback(system_resolver.close)
         resolver = system_resolver
-    judge = PublicAddresses(settings.networks)
     return GuardedBackend(resolver, judge, dns_timeout_s=3.0, connect_timeout_s=3.0)
 
 
@@ -127,8 +124,9 @@ async def build(settings: JobsSettings, deps: JobsDependencies | None = None) ->
             has_native_urls=settings.native_urls,
         )
         view = ItemView(stores.items, keeper)
+        judge = PublicAddresses(parse_internal_hosts(settings.internal_receivers))
         sender = WebhookSender(
-            open_connector(settings, deps.resolver, opening), timeout_s=settings.webhook_timeout_s
+            open_connector(judge, deps.resolver, opening), timeout_s=settings.webhook_timeout_s
         )
         opening.push_async_callback(sender.aclose)
         deliverer = Deliverer(
@@ -142,7 +140,6 @@ async def build(settings: JobsSettings, deps: JobsDependencies | None = None) ->
             lease_s=2 * settings.webhook_timeout_s + 10,
         )
         feed = ChangeFeed(stores.session)
-        judge = PublicAddresses(settings.networks)
         jobs = JobServicer(stores.items, queue, stores.box, view, feed, judge)
         results = ResultServicer(keeper, stores.index, stores.box, clock)
         webhooks = WebhookServicer(stores.webhooks, judge, clock)

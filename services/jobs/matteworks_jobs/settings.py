@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from matteworks_common.settings import ServiceSettings
-from matteworks_outbound.addresses import Network, parse_networks
+from matteworks_outbound.addresses import parse_internal_hosts
 
 
 class JobsSettings(ServiceSettings):
@@ -42,23 +42,19 @@ class JobsSettings(ServiceSettings):
     max_waiting_items: int = Field(
         100_000, ge=1, description="Items of all accounts that may wait; beyond, batches are refused."
     )
-    allowed_private_networks: str = Field(
+    internal_receivers: str = Field(
         "",
-        description="Private networks (CIDR, by commas) to fetch pictures from and send webhooks to.",
+        description="Hosts and networks (names, CIDR; by commas) that webhooks may be sent to although "
+        "they are private. Loopback only as a network.",
     )
     webhook_timeout_s: float = Field(15.0, gt=0, le=60, description="Seconds that a webhook's receiver gets.")
     sweep_interval_s: float = Field(1.0, gt=0, description="Seconds between two looks at what is due.")
 
-    @field_validator("allowed_private_networks")
+    @field_validator("internal_receivers")
     @classmethod
-    def _networks_parse(cls, value: str) -> str:
-        parse_networks(value)
+    def _hosts_parse(cls, value: str) -> str:
+        parse_internal_hosts(value)
         return value
-
-    @property
-    def networks(self) -> tuple[Network, ...]:
-        """`allowed_private_networks`, parsed."""
-        return parse_networks(self.allowed_private_networks)
 
 
 class WorkerSettings(JobsSettings):
@@ -81,3 +77,14 @@ class WorkerSettings(JobsSettings):
         description="Seconds for which an item is tried again while something that it needs is away.",
     )
     fetch_timeout_s: float = Field(10.0, gt=0, description="Seconds that fetching a picture may take.")
+    internal_sources: str = Field(
+        "",
+        description="Hosts and networks (names, CIDR; by commas) whose pictures may be fetched by URL "
+        "although they are private; no other private address is. Loopback only as a network.",
+    )
+
+    @field_validator("internal_sources")
+    @classmethod
+    def _sources_parse(cls, value: str) -> str:
+        parse_internal_hosts(value)
+        return value

@@ -18,6 +18,7 @@ from matteworks_jobs.stores.webhooks import WebhookStore
 from matteworks_jobs.webhooks.payloads import low_credits_text
 from matteworks_jobs.work.queue import ItemQueue
 from matteworks_jobs.work.runner import ItemRunner
+from matteworks_outbound.addresses import PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedFetcher
 from matteworks_removal.clients import AuthClient, CompositorClient
 from matteworks_removal.ledger import Ledger
@@ -54,8 +55,9 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
             },
         )
         metrics = WorkerMetrics(app.registry)
+        judge = PublicAddresses(parse_internal_hosts(settings.internal_sources))
         fetcher = GuardedFetcher(
-            open_connector(settings, deps.resolver, opening),
+            open_connector(judge, deps.resolver, opening),
             lambda outcome: metrics.fetches.labels(outcome).inc(),
             timeout_s=settings.fetch_timeout_s,
             ports=None,

@@ -110,7 +110,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 raise httpcore.ConnectError("the name does not resolve") from error
         if not addresses:
             raise httpcore.ConnectError("the name has no address")
-        if not all(self._judge.allows(address) for address in addresses):
+        if not all(self._judge.allows(address, host) for address in addresses):
             raise AddressRefused(host)
         return addresses
 

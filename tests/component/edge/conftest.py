@@ -13,7 +13,7 @@ from tests.support.edge_harness import EdgeStack, Origin, edge_stack, origin
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_stack() -> AsyncIterator[EdgeStack]:
     async with edge_stack(
-        allowed_private_networks="127.0.0.0/8", collect_submissions=True, object_store_url="memory:///"
+        internal_sources="127.0.0.0/8", collect_submissions=True, object_store_url="memory:///"
     ) as stack:
         yield stack
 

@@ -191,7 +191,7 @@ async def test_a_drip_ends_with_the_time() -> None:
 
     async with (
         origin() as site,
-        edge_stack(allowed_private_networks="127.0.0.0/8", fetch_timeout_s=0.2) as edge,
+        edge_stack(internal_sources="127.0.0.0/8", fetch_timeout_s=0.2) as edge,
     ):
         site.answer = drip
         answer = await by_url(edge, f"http://127.0.0.1:{site.port}/")
@@ -206,7 +206,7 @@ async def test_refused_and_unreachable_look_the_same() -> None:
     async with edge_stack() as guarded, origin() as inside:
         refused = await by_url(guarded, f"http://127.0.0.1:{inside.port}/")
     assert not inside.heads
-    async with edge_stack(allowed_private_networks="127.0.0.0/8") as open_edge:
+    async with edge_stack(internal_sources="127.0.0.0/8") as open_edge:
         unreachable = await by_url(open_edge, f"http://127.0.0.1:{closed_port}/")
     assert told(refused) == told(unreachable)
     assert refused.content == unreachable.content
@@ -247,7 +247,7 @@ async def test_what_is_no_web_address_is_an_invalid_url(guarded: EdgeStack, url:
 async def test_an_odd_port_is_refused() -> None:
     async with (
         origin() as site,
-        edge_stack(allowed_private_networks="127.0.0.0/8", fetch_ports="80,443") as edge,
+        edge_stack(internal_sources="127.0.0.0/8", fetch_ports="80,443") as edge,
     ):
         answer = await by_url(edge, f"http://127.0.0.1:{site.port}/")
     assert told(answer)[:2] == (400, "failed_image_download")
@@ -265,21 +265,21 @@ async def test_a_name_with_one_private_answer_is_refused() -> None:
 
 
 async def test_a_name_is_resolved_once_and_the_judged_address_is_used() -> None:
-    judged: list[str] = []
+    judged: list[tuple[str, str]] = []
     answers = [["127.0.0.1"], ["127.0.0.2"]]
 
     async def rebinding(host: str, port: int) -> list[object]:
         return [ip_address(text) for text in answers.pop(0)]
 
     class Judge:
-        def allows(self, address: object) -> bool:
-            judged.append(str(address))
+        def allows(self, address: object, host: str = "") -> bool:
+            judged.append((str(address), host))
             return True
 
     deps = EdgeDependencies(resolver=rebinding, judge=Judge())  # type: ignore[arg-type]
     async with origin() as site, edge_stack(deps) as edge:
         answer = await by_url(edge, f"http://rebinding.example:{site.port}/")
     assert answer.status_code == 200
-    assert judged == ["127.0.0.1"]
+    assert judged == [("127.0.0.1", "rebinding.example")]
     assert len(answers) == 1
     assert b"rebinding.example" in site.heads[0]

@@ -93,7 +93,7 @@ async def test_an_unreachable_url_fails_its_item_with_the_words_of_a_synchronous
 async def test_a_webhook_on_a_private_address_is_refused_when_it_is_named(
     valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory, url: str
 ) -> None:
-    async with jobs_stack(valkey, tmp_path_factory.mktemp("objects"), allowed_private_networks="") as stack:
+    async with jobs_stack(valkey, tmp_path_factory.mktemp("objects"), internal_receivers="") as stack:
         with pytest.raises(InvalidField) as batch_refusal:
             await stack.submit([stack.spec()], webhook_url=url)
         with pytest.raises(MatteworksError) as removal_refusal:

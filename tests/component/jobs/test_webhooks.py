@@ -238,7 +238,7 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
         return [ip_address("127.0.0.1")]
 
     deps = JobsDependencies(clock=clock, resolver=rebind, does_upkeep=False, chance=lambda: 0.0)
-    async with jobs_stack(valkey, tmp_path, deps, allowed_private_networks="") as stack:
+    async with jobs_stack(valkey, tmp_path, deps, internal_receivers="") as stack:
         await register(stack, receiver.url(host="hooks.example.com"))
         await end_one(stack)
         await deliver(stack)

@@ -21,11 +21,11 @@ def test_every_port_can_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_problems_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MATTEWORKS_EDGE_FETCH_PORTS", "80,x")
-    monkeypatch.setenv("MATTEWORKS_EDGE_ALLOWED_PRIVATE_NETWORKS", "10.0.0.1/8")
+    monkeypatch.setenv("MATTEWORKS_EDGE_INTERNAL_SOURCES", "10.0.0.1/8")
     monkeypatch.setenv("MATTEWORKS_EDGE_RECEIVE_TIMEOUT_S", "-1")
     with pytest.raises(SettingsError) as caught:
         load_settings(EdgeSettings)
     message = str(caught.value)
     assert "MATTEWORKS_EDGE_FETCH_PORTS" in message
-    assert "MATTEWORKS_EDGE_ALLOWED_PRIVATE_NETWORKS" in message
+    assert "MATTEWORKS_EDGE_INTERNAL_SOURCES" in message
     assert "MATTEWORKS_EDGE_RECEIVE_TIMEOUT_S" in message

@@ -80,8 +80,7 @@ def checked_webhook_url(url: str, field: str, judge: AddressJudge) -> str:
         )
     host = check_url(url, field, reason).host
     address = parse_address(host)
-    is_local = host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
-    if (address is not None and not judge.allows(address)) or (address is None and is_local):
+    if not (judge.allows_name(host) if address is None else judge.allows(address)):
         raise InvalidField(field, f"Give a URL of a public host in {field}.", reason=reason)
     return url.strip()
 
