@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from matteworks.jobs.v1 import webhooks_pb2
 from matteworks_common.channels import call
 from tests.support.gateway_harness import Gateway, picture
 from tests.support.webhook_receiver import receiving
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-async def test_the_charge_that_leaves_less_than_ten_credits_is_told_once(edge: Gateway) -> None:
-    account_id, key = await edge.new_key("starter", credits_milli=11_000)
+
+async def test_the_charge_that_leaves_less_than_ten_credits_is_told_once(served: Gateway) -> None:
+    account_id, key = await served.new_key("starter", credits_milli=11_000)
     async with receiving() as receiver:
         endpoint = webhooks_pb2.CreateWebhookEndpointRequest(
             account_id=account_id, url=receiver.url(), events=[webhooks_pb2.WEBHOOK_EVENT_CREDITS_LOW]
         )
-        await call(edge.jobs.webhooks.CreateWebhookEndpoint, endpoint, timeout_s=5)
+        await call(served.jobs.webhooks.CreateWebhookEndpoint, endpoint, timeout_s=5)
         for width_px in (700, 701, 702):
-            answer = await edge.http.post(
+            answer = await served.http.post(
                 "/v1.0/removebg",
                 files={"image_file": ("a.jpg", picture(width_px, 600))},
                 data={"size": "full"},
