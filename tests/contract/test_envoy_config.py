@@ -200,5 +200,5 @@ def test_a_body_beyond_what_anybody_can_mean_is_refused_by_its_declared_length()
     too_large = manager("public")["routeConfig"]["virtualHosts"][0]["routes"][0]
 
     header = too_large["match"]["headers"][0]
-    assert (header["name"], int(header["rangeMatch"]["start"])) == ("content-length", 48 * MEBIBYTE + 1)
+    assert (header["name"], int(header["rangeMatch"]["start"])) == ("content-length", 72 * MEBIBYTE + 1)
     assert too_large["directResponse"] == {"status": 413}

@@ -41,7 +41,7 @@ def test_a_declared_length_that_nobody_can_mean_is_a_file_too_large(running_stac
     answer = raw_exchange(
         running_stack,
         b"POST /v1.0/removebg HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        + f"Content-Length: {48 * MEBIBYTE + 1}\r\n\r\n".encode(),
+        + f"Content-Length: {72 * MEBIBYTE + 1}\r\n\r\n".encode(),
     )
 
     assert answer.startswith(b"HTTP/1.1 400")
@@ -52,7 +52,7 @@ def test_the_same_length_elsewhere_is_a_413(running_stack: RunningStack) -> None
     answer = raw_exchange(
         running_stack,
         b"POST /v1/elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        + f"Content-Length: {48 * MEBIBYTE + 1}\r\n\r\n".encode(),
+        + f"Content-Length: {72 * MEBIBYTE + 1}\r\n\r\n".encode(),
     )
 
     assert answer.startswith(b"HTTP/1.1 413")
@@ -76,7 +76,7 @@ def test_under_a_providers_path_the_proxy_speaks_as_the_provider_does(
     answer = raw_exchange(
         running_stack,
         f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
-        + f"Content-Length: {48 * MEBIBYTE + 1}\r\n\r\n".encode(),
+        + f"Content-Length: {72 * MEBIBYTE + 1}\r\n\r\n".encode(),
     )
 
     assert answer.startswith(b"HTTP/1.1 413")

@@ -41,9 +41,9 @@ class EnvoySettings:
     connection_idle_timeout_s: float = 75.0
     max_request_headers_kib: int = 32
     max_headers_count: int = 100
-    # Above every documented upload (22 MB, or 30 MB of it in base64, with a background beside it), so
-    # that the edge answers in its own words; this limit only stops what nobody can mean.
-    max_body_bytes: int = 48 * MEBIBYTE
+    # Above every documented upload (50 MB, or 30 MB that are 40 in base64, and a form around it), so that
+    # the edge answers in its own words; this limit only stops what nobody can mean.
+    max_body_bytes: int = 72 * MEBIBYTE
     max_downstream_connections: int = 10_000
     max_heap_bytes: int = 2048 * MEBIBYTE
 
@@ -51,7 +51,7 @@ class EnvoySettings:
     public_timeout_s: float = 150.0
     max_grpc_timeout_s: float = 120.0
     # An attempt that is lost is sent again only if Envoy still has all of it: this must hold the largest
-    # message (22 MB of picture and as much of background), or retries silently do not happen.
+    # message (a picture and a background, 72 MB of body), or retries silently do not happen.
     message_buffer_bytes: int = 96 * MEBIBYTE
     retry_budget_percent: float = 20.0
     # A worker that dies takes a handful of requests with it, all of which should have a second chance.

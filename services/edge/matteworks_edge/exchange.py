@@ -10,6 +10,7 @@ from starlette.types import Scope
 from matteworks.auth.v1 import auth_pb2
 from matteworks_common.stages import Stages
 from matteworks_edge.dialects.base import Dialect
+from matteworks_edge.intake.body import BodyRules
 
 _SCOPE_KEY = "matteworks.exchange"
 
@@ -27,8 +28,15 @@ class Exchange:
     # Under which the request is in auth's books; empty when nothing was held.
     reservation_id: str = ""
     stages: Stages = field(default_factory=Stages)
+    # Of a picture, decoded: the dialect's limit, or the plan's where that is less.
+    max_file_bytes: int = 0
     # What the answer to the caller tells of the rate limit, once it is known.
     rate_limit: auth_pb2.RateLimit | None = None
+
+    @property
+    def body_rules(self) -> BodyRules:
+        """How the body is read."""
+        return BodyRules(self.dialect.field_names, self.max_file_bytes or self.dialect.max_file_bytes)
 
     def keep_reservation(self, reservation: auth_pb2.ReserveResponse) -> None:
         """Remember what the books and the rate limit say, also for an answer that fails later."""

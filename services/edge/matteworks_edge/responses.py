@@ -84,6 +84,19 @@ def removal_headers(removal: Removal, dialect: Dialect, type_level: str) -> dict
     return headers
 
 
+def foreground_headers(removal: Removal) -> dict[str, str]:
+    """The subject's box in pixels of the upright input, before any crop or scale, so that the cut-out can be
+    put back.
+    """
+    box = removal.response.rendering.foreground
+    return {
+        "X-Foreground-Top": str(box.top_px),
+        "X-Foreground-Left": str(box.left_px),
+        "X-Foreground-Width": str(box.width_px),
+        "X-Foreground-Height": str(box.height_px),
+    }
+
+
 def cutout_with_box(removal: Removal) -> bytes:
     """A result as JSON, with the subject's box; the numbers after the picture, as callers know it."""
     rendering = removal.response.rendering

@@ -122,9 +122,9 @@ async def _content_of(
         ) from error
 
 
-def decode_base64(text: str) -> bytes:
+def decode_base64(text: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a base64 text: standard or URL-safe alphabet, with or without padding, line breaks
-    and a `data:` prefix; a blank is a plus sign that a form decoder has turned over.
+    and a `data:` prefix; a blank is a plus sign that a form decoder has turned over. At most `max_bytes`.
 
     Raises InvalidPicture: FAILED_TO_READ_IMAGE, FILE_TOO_LARGE.
     """
@@ -134,9 +134,9 @@ def decode_base64(text: str) -> bytes:
             text = "\0"
     raw = text.encode("utf-8", "replace")
     # Blanks at the edges are first taken for plus signs too, and only else for white space.
-    content = _decode(raw)
+    content = _decode(raw, max_bytes)
     if content is None:
-        content = _decode(raw.strip())
+        content = _decode(raw.strip(), max_bytes)
     if content is None:
         raise InvalidPicture(
             reasons.ERROR_REASON_FAILED_TO_READ_IMAGE,
@@ -146,9 +146,9 @@ def decode_base64(text: str) -> bytes:
     return content
 
 
-def _decode(raw: bytes) -> bytes | None:
+def _decode(raw: bytes, max_bytes: int) -> bytes | None:
     digits = raw.translate(_URL_SAFE, b"\r\n\t").rstrip(b"=")
-    check_file_size(len(digits) * 3 // 4)
+    check_file_size(len(digits) * 3 // 4, max_bytes)
     try:
         return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -18,7 +18,10 @@ async def test_a_result_has_its_own_size_headers_and_costs_one_credit(edge: Edge
     assert (answer.headers["x-image-width"], answer.headers["x-image-height"]) == ("40", "30")
     assert answer.headers["x-credits-charged"] == "1"
     assert answer.headers["content-type"] == "image/png"
-    assert not [name for name in answer.headers if name.startswith("x-foreground")]
+    # What clients of remove.bg read stands beside it.
+    assert (answer.headers["x-width"], answer.headers["x-height"]) == ("40", "30")
+    assert answer.headers["x-foreground-left"] == "1"
+    assert answer.headers["x-ratelimit-limit"] == "60"
 
 
 async def test_named_sizes_limit_the_longer_side(edge: EdgeStack) -> None:
@@ -26,6 +29,33 @@ async def test_named_sizes_limit_the_longer_side(edge: EdgeStack) -> None:
     assert edge.compositor.requests[-1].options.max_pixel_count == 1024 * 512
     await edge.remove(picture(3000, 1500), path=PATH, size="full")
     assert edge.compositor.requests[-1].options.max_pixel_count == 2048 * 1024
+
+
+async def test_auto_is_full_and_no_name_gives_more(edge: EdgeStack) -> None:
+    for size in ("auto", "4k", "50MP"):
+        await edge.remove(picture(3000, 1500), path=PATH, size=size)
+        assert edge.compositor.requests[-1].options.max_pixel_count == 2048 * 1024
+
+
+async def test_a_colour_is_for_jpeg_alone(edge: EdgeStack) -> None:
+    await edge.remove(path=PATH, bg_color="#ff0000")
+    assert not edge.compositor.requests[-1].options.HasField("bg_color")
+    await edge.remove(path=PATH, bg_color="#ff0000", format="jpg")
+    assert edge.compositor.requests[-1].options.bg_color.red == 255
+
+
+async def test_nothing_sent_is_a_missing_parameter_and_tells_the_rate(edge: EdgeStack) -> None:
+    answer = await edge.http.post(PATH, headers={"X-Api-Key": edge.key}, data={"size": "auto"})
+    assert answer.status_code == 400
+    assert answer.json() == {"errors": [{"title": "Missing image_file", "code": "missing_parameter"}]}
+    assert answer.headers["x-ratelimit-remaining"] == "60"
+    assert answer.headers["x-credits-charged"] == "0"
+
+
+async def test_an_unknown_key_gets_no_rate(edge: EdgeStack) -> None:
+    answer = await edge.remove(path=PATH, headers={"X-Api-Key": "wrong"})
+    assert answer.json() == {"errors": [{"title": "Invalid API key", "code": "authentication_error"}]}
+    assert "x-ratelimit-limit" not in answer.headers
 
 
 async def test_a_bad_key_is_401(edge: EdgeStack) -> None:

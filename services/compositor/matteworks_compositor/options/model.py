@@ -13,6 +13,7 @@ __all__ = [
     "Channels",
     "Color",
     "CropMargins",
+    "InputAlpha",
     "OutputFormat",
     "Quality",
     "RenderOptions",
@@ -71,6 +72,14 @@ class Channels(IntEnum):
 
     RGBA = 1
     ALPHA = 2
+
+
+class InputAlpha(IntEnum):
+    """What becomes of a file's own alpha; numbers as in `matteworks.compositor.v1.InputAlpha`."""
+
+    MULTIPLIED = 1
+    IS_MATTE = 2
+    DISCARDED = 3
 
 
 class ShadowType(IntEnum):
@@ -149,6 +158,7 @@ class RenderOptions:
     encoding_quality: int | None = None
     keep_metadata: bool = False
     max_size: Size | None = None
+    input_alpha: InputAlpha = InputAlpha.MULTIPLIED
 
     @property
     def share_percent(self) -> tuple[float, float] | None:

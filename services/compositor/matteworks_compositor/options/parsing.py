@@ -15,6 +15,7 @@ from matteworks_compositor.options.model import (
     Channels,
     Color,
     CropMargins,
+    InputAlpha,
     OutputFormat,
     RenderOptions,
     ShadowChoice,
@@ -77,6 +78,7 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         encoding_quality=parse_percentage(message, "encoding_quality", 1, None),
         keep_metadata=message.keep_metadata,
         max_size=_parse_max_size(message.max_size) if message.HasField("max_size") else None,
+        input_alpha=parse_choice("input_alpha", message.input_alpha, InputAlpha, InputAlpha.MULTIPLIED),
     )
 
 

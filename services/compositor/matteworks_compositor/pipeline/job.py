@@ -65,6 +65,8 @@ class State:
     metadata: Metadata | None = None
     # Alpha that the file itself had, H×W like `picture`; None when it was opaque.
     file_alpha: Bytes8 | None = None
+    # Whether that alpha is the matte, so that no network is asked.
+    is_cut_out: bool = False
     # Size of the working copy.
     working_size: Size = field(default_factory=lambda: Size(1, 1))
     # Where the subject may be, in working pixels; the whole working copy without a roi.

@@ -18,6 +18,7 @@ from matteworks_edge.errors import ErrorAnswer, PublicError
 from matteworks_edge.fields.parameters import FORMATS
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.operations.services import Services
+from matteworks_imaging.header import ALL_FORMATS, MAX_FILE_BYTES, ImageFormat
 from matteworks_removal.offers import Size
 from matteworks_removal.service import Removal
 
@@ -73,8 +74,8 @@ class Dialect:
     API never answers a removal with JSON; `account_headers` tells what is left after the charge.
     Errors: `errors` are told otherwise than in remove.bg's words; `error_document` is the body, and
     `error_schema` its name and schema.
-    Limits: `rate_unit` is what a request takes of the rate limit, `rate_scope` whose requests count
-    together.
+    Limits: `max_file_bytes` and `input_formats` are of pictures that come; `rate_unit` is what a request
+    takes of the rate limit, `rate_scope` whose requests count together.
     """
 
     name: str
@@ -100,7 +101,10 @@ class Dialect:
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
     takes_format_from_accept: bool = False
     # Pixels that a PNG may have at most, as remove.bg's; 0: as many as the size allows.
-    max_png_pixels: int = 10_000_000
+    max_png_pixels: int = 0
+    # Bytes that a picture may have, decoded; a plan may allow fewer.
+    max_file_bytes: int = MAX_FILE_BYTES
+    input_formats: frozenset[ImageFormat] = ALL_FORMATS
     result_headers: Callable[[Removal], dict[str, str]] = _no_headers
     result_header_schemas: Mapping[str, Schema] = field(default_factory=dict)
     result_document: Callable[[Removal], bytes] | None = None

@@ -11,6 +11,7 @@ from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import jobs_pb2, removal_pb2
 from matteworks_common.errors import InvalidField
+from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.dialects.envelope import (
     ENVELOPED_ERROR,
@@ -326,7 +327,7 @@ BGREMOVER: Final = Dialect(
     size_name=_size_name,
     width_header="X-Width",
     height_header="X-Height",
-    max_png_pixels=0,
+    max_file_bytes=50 * MEBIBYTE,
     field_names={"image": "image_file", "file": "image_file", "output_format": "format"},
     read_own_fields=_read_own_fields,
     own_fields={

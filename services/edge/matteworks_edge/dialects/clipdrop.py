@@ -7,8 +7,11 @@ from typing import Final
 from matteworks.auth.v1 import auth_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.errors import InvalidField
+from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import ErrorAnswer, PublicError
+from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
 from matteworks_edge.operations.catalogue import REMOVAL
 from matteworks_edge.responses import format_credits
@@ -16,6 +19,10 @@ from matteworks_removal.offers import Size
 from matteworks_removal.service import Removal
 
 _PREVIEW: Final = Size(250, max_pixels=250_000, is_free_call_eligible=True)
+_TRANSPARENCY: Final = {
+    "return_input_if_non_opaque": compositor_pb2.INPUT_ALPHA_IS_MATTE,
+    "discard_alpha_layer": compositor_pb2.INPUT_ALPHA_DISCARDED,
+}
 
 
 def _account_headers(removal: Removal, account: auth_pb2.Account | None) -> dict[str, str]:
@@ -33,6 +40,19 @@ def _error_document(answer: ErrorAnswer) -> object:
     return {"error": answer.sentence}
 
 
+def _read_own_fields(fields: Fields, options: compositor_pb2.RenderOptions) -> None:
+    options.input_alpha = fields.read(
+        "transparency_handling", _parse_transparency, compositor_pb2.INPUT_ALPHA_IS_MATTE
+    )
+
+
+def _parse_transparency(text: str) -> compositor_pb2.InputAlpha.ValueType:
+    value = _TRANSPARENCY.get(text.strip().lower())
+    if value is None:
+        raise InvalidField("transparency_handling", f"Give {' or '.join(_TRANSPARENCY)}.")
+    return value
+
+
 CLIPDROP: Final = Dialect(
     name="clipdrop",
     prefix="/clipdrop",
@@ -40,7 +60,8 @@ CLIPDROP: Final = Dialect(
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
     # Results have the size of the input; every call costs one credit.
-    sizes={"full": Size(1000, max_pixels=25_000_000)},
+    sizes={"full": Size(1000, max_pixels=50_000_000)},
+    max_file_bytes=30 * MEBIBYTE,
     preview=_PREVIEW,
     width_header="X-Width",
     height_header="X-Height",
@@ -51,6 +72,16 @@ CLIPDROP: Final = Dialect(
     error_document=_error_document,
     error_schema=("ErrorSentence", closed_object({"error": TEXT})),
     takes_format_from_accept=True,
+    read_own_fields=_read_own_fields,
+    own_fields={
+        "transparency_handling": {
+            **TEXT,
+            "default": "return_input_if_non_opaque",
+            "examples": list(_TRANSPARENCY),
+            "description": "What happens to a picture that is partly transparent already: it comes back as "
+            "it is, or its transparency is ignored.",
+        }
+    },
     account_headers=_account_headers,
     result_header_schemas={
         "X-Credits-Consumed": {"type": "number", "minimum": 0},

@@ -8,6 +8,7 @@ from typing import Final
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import ErrorAnswer, PublicError
 from matteworks_edge.fields.reader import Fields
@@ -51,6 +52,7 @@ PHOTOROOM: Final = Dialect(
         "full": Size(1000, max_pixels=36_000_000),
     },
     preview=_PREVIEW,
+    max_file_bytes=30 * MEBIBYTE,
     width_header="X-Width",
     height_header="X-Height",
     errors={

@@ -7,9 +7,10 @@ from typing import Final
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import error_list
-from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, WHOLE
+from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, FOREGROUND_HEADERS, WHOLE
 from matteworks_edge.operations.catalogue import ACCOUNT, IMPROVE, REMOVAL
-from matteworks_edge.responses import cutout_with_box
+from matteworks_edge.responses import cutout_with_box, foreground_headers
+from matteworks_imaging.header import ALL_FORMATS
 from matteworks_removal.offers import Size
 from matteworks_removal.service import Removal
 
@@ -18,17 +19,11 @@ _FULL: Final = Size(1000, max_pixels=25_000_000)
 
 
 def _result_headers(removal: Removal) -> dict[str, str]:
-    """The subject's box in pixels of the upright input, before any crop or scale, so that the cut-out can be
-    put back; and the size that a larger plan would have given.
-    """
+    """The subject's box, and the size that a larger plan would have given."""
     rendering = removal.response.rendering
-    box = rendering.foreground
     widest = rendering.source_size if rendering.is_shrunk else rendering.size
     return {
-        "X-Foreground-Top": str(box.top_px),
-        "X-Foreground-Left": str(box.left_px),
-        "X-Foreground-Width": str(box.width_px),
-        "X-Foreground-Height": str(box.height_px),
+        **foreground_headers(removal),
         "X-Max-Width": str(widest.width_px),
         "X-Max-Height": str(widest.height_px),
     }
@@ -59,13 +54,16 @@ REMOVE_BG: Final = Dialect(
         "auto": Size(1000, max_pixels=25_000_000, falls_back=True),
     },
     preview=PREVIEW,
+    max_png_pixels=10_000_000,
+    # Who sends an animation would get, and pay for, its first frame alone: the vendor's refusal stays.
+    input_formats=ALL_FORMATS - {"gif"},
     width_header="X-Width",
     height_header="X-Height",
     error_document=error_list,
     error_schema=ERROR_LIST,
     result_headers=_result_headers,
     result_header_schemas={
-        **{f"X-Foreground-{side}": WHOLE for side in ("Top", "Left", "Width", "Height")},
+        **FOREGROUND_HEADERS,
         "X-Max-Width": WHOLE,
         "X-Max-Height": WHOLE,
     },

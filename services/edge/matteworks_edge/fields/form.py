@@ -88,6 +88,8 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
         options=options,
         scope=f"{dialect.name} {type_level}",
+        max_file_bytes=form.rules.max_file_bytes,
+        formats=dialect.input_formats,
         counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
     )
     return RemovalForm(request, type_level)
@@ -134,7 +136,7 @@ def read_source(form: RawForm) -> PictureSource:
     if sent is not None:
         return SentPicture("image_file", sent)
     if encoded is not None:
-        return SentPicture("image_file_b64", decode_base64(encoded))
+        return SentPicture("image_file_b64", decode_base64(encoded, form.rules.max_file_bytes))
     return RemotePicture(
         "image_url", check_url(url or "", "image_url", reasons.ERROR_REASON_INVALID_IMAGE_URL)
     )
@@ -149,7 +151,7 @@ def _read_background(form: RawForm) -> PictureSource | None:
     if sent is not None:
         return SentPicture("bg_image_file", sent)
     if encoded is not None:
-        return SentPicture("bg_image_file_b64", decode_base64(encoded))
+        return SentPicture("bg_image_file_b64", decode_base64(encoded, form.rules.max_file_bytes))
     if url is not None:
         return RemotePicture(
             "bg_image_url", check_url(url, "bg_image_url", reasons.ERROR_REASON_INVALID_BG_IMAGE_URL)

@@ -31,6 +31,9 @@ FORMATS: Final = {
     "jpeg": compositor_pb2.OUTPUT_FORMAT_JPEG,
     "webp": compositor_pb2.OUTPUT_FORMAT_WEBP,
     "zip": compositor_pb2.OUTPUT_FORMAT_ZIP,
+    # Ours; no provider has them.
+    "avif": compositor_pb2.OUTPUT_FORMAT_AVIF,
+    "webp_lossless": compositor_pb2.OUTPUT_FORMAT_WEBP_LOSSLESS,
 }
 CHANNELS: Final = {"rgba": compositor_pb2.CHANNELS_RGBA, "alpha": compositor_pb2.CHANNELS_ALPHA}
 # The parameter says graphic, the detected class is called graphics; both are accepted.

@@ -8,7 +8,7 @@ for all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from matteworks_edge.intake.body import (
     MAX_BODY_BYTES,
     MAX_FIELDS,
     MAX_TEXT_BYTES,
+    BodyRules,
     RawForm,
     check_declared_length,
     form_of,
@@ -30,8 +31,6 @@ from matteworks_edge.intake.body import (
     read_whole,
 )
 from matteworks_edge.intake.multipart import MultipartReader, PartLimits
-from matteworks_imaging.header import check_file_size
-from matteworks_imaging.limits import LARGEST_FILE_BYTES
 
 LIST_FIELD: Final = "images"
 
@@ -48,24 +47,24 @@ async def read_batch(
     headers: Headers,
     chunks: AsyncIterator[bytes],
     account_for: Callable[[int], None],
-    names: Mapping[str, str],
+    rules: BodyRules,
     max_count: int,
 ) -> RawBatch:
-    """Read a batch of 1 to `max_count` pictures; `names` and `account_for` as for `read_body`.
+    """Read a batch of 1 to `max_count` pictures; `rules` and `account_for` as for `read_body`.
 
     Raises InvalidField (MALFORMED_BODY, INVALID_BATCH_SIZE) and InvalidPicture (FILE_TOO_LARGE).
     """
-    check_declared_length(headers)
+    check_declared_length(headers, rules)
     kind, options = parse_options_header(headers.get("content-type", ""))
     if kind == b"multipart/form-data":
-        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, names, max_count)
+        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, rules, max_count)
     if kind != b"application/json":
         raise malformed_body("Send application/json, or multipart/form-data with files in images.")
-    body = await read_whole(chunks, account_for)
-    return await asyncio.to_thread(_read_json, body, names, max_count)
+    body = await read_whole(chunks, account_for, rules)
+    return await asyncio.to_thread(_read_json, body, rules, max_count)
 
 
-def _read_json(body: bytes, names: Mapping[str, str], max_count: int) -> RawBatch:
+def _read_json(body: bytes, rules: BodyRules, max_count: int) -> RawBatch:
     document = parse_json(body)
     images = document.pop(LIST_FIELD, None)
     if not isinstance(images, list):
@@ -76,36 +75,36 @@ def _read_json(body: bytes, names: Mapping[str, str], max_count: int) -> RawBatc
         if not isinstance(image, dict):
             field = f"{LIST_FIELD}[{index}]"
             raise InvalidField(field, f'Give an object such as {{"image_url": "https://…"}} in {field}.')
-        items.append(form_of(dict(list(image.items())[:MAX_FIELDS]), names))
-    return RawBatch(form_of(document, names), tuple(items))
+        items.append(form_of(dict(list(image.items())[:MAX_FIELDS]), rules))
+    return RawBatch(form_of(document, rules), tuple(items))
 
 
 async def _read_multipart(
     boundary: bytes,
     chunks: AsyncIterator[bytes],
     account_for: Callable[[int], None],
-    names: Mapping[str, str],
+    rules: BodyRules,
     max_count: int,
 ) -> RawBatch:
     if not boundary:
         raise malformed_body("The multipart boundary is missing from Content-Type.")
     try:
-        reader = MultipartReader(boundary, _limits_of, MAX_FIELDS, account_for)
+        reader = MultipartReader(boundary, lambda name: _limits_of(name, rules), MAX_FIELDS, account_for)
     except FormParserError as error:
         raise malformed_body("The multipart boundary is too long.") from error
     size_bytes = 0
     async for chunk in chunks:
         size_bytes += len(chunk)
         if size_bytes > MAX_BODY_BYTES:
-            check_file_size(size_bytes)
+            rules.check_file_size(size_bytes)
         reader.feed(chunk)
-    defaults, items = RawForm(), []
+    defaults, items = RawForm(rules=rules), []
     for name, value in reader.finish() if size_bytes else ():
         if _is_file(name):
             if value:
-                items.append(RawForm(files={"image_file": value}))
+                items.append(RawForm(files={"image_file": value}, rules=rules))
         else:
-            defaults.put_text(names.get(name, name), value.decode("utf-8", "replace"))
+            defaults.put_text(rules.names.get(name, name), value.decode("utf-8", "replace"))
     _check_count(len(items), max_count)
     return RawBatch(defaults, tuple(items))
 
@@ -114,9 +113,9 @@ def _is_file(name: str) -> bool:
     return name in (LIST_FIELD, f"{LIST_FIELD}[]")
 
 
-def _limits_of(name: str) -> PartLimits:
+def _limits_of(name: str, rules: BodyRules) -> PartLimits:
     if _is_file(name):
-        return PartLimits(LARGEST_FILE_BYTES, refuse=check_file_size)
+        return PartLimits(rules.max_file_bytes, refuse=rules.check_file_size)
     return PartLimits(MAX_TEXT_BYTES + 1, refuse=None)
 
 

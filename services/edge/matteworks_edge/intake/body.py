@@ -23,10 +23,8 @@ from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size
 
 MAX_FIELDS: Final = 100
 MAX_TEXT_BYTES: Final = 8192
-# Base64 takes four bytes for three; line breaks and a data: prefix come on top.
-MAX_BASE64_BYTES: Final = MAX_FILE_BYTES // 3 * 4 + 1024 * 1024
-# Two pictures and their form; urlencoded base64 may escape every third character.
-MAX_BODY_BYTES: Final = 2 * MAX_FILE_BYTES + 8 * 1024 * 1024
+# What the proxy lets through: the largest file of any dialect and its form.
+MAX_BODY_BYTES: Final = 72 * 1024 * 1024
 # Stands for a text that was longer than MAX_TEXT_BYTES, or not a text: no parameter accepts it.
 UNUSABLE: Final = "\0"
 _IN_LOOP_BYTES: Final = 256 * 1024
@@ -50,7 +48,30 @@ _MAX_ESCAPES: Final = 10_000
 
 FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file"})
 BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64"})
-OWN_NAMES: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """How bodies of a dialect are read: its names of fields that we call otherwise, and the bytes that a
+    picture may have, decoded.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    max_file_bytes: int = MAX_FILE_BYTES
+
+    @property
+    def max_base64_bytes(self) -> int:
+        """Base64 takes four bytes for three; line breaks and a data: prefix come on top."""
+        return self.max_file_bytes // 3 * 4 + 1024 * 1024
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Two pictures and their form; urlencoded base64 may escape every third character."""
+        return min(MAX_BODY_BYTES, 2 * self.max_file_bytes + 8 * 1024 * 1024)
+
+    def check_file_size(self, size_bytes: int) -> None:
+        """Raises InvalidPicture (FILE_TOO_LARGE) for more than a picture may have."""
+        check_file_size(size_bytes, self.max_file_bytes)
 
 
 @dataclass
@@ -60,24 +81,28 @@ class RawForm:
     # Base64 pictures are texts: neither is printed.
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    rules: BodyRules = field(default_factory=BodyRules, repr=False)
 
     def put_text(self, name: str, value: str) -> None:
         """Keep a text, unless it is empty; one that is too long becomes UNUSABLE."""
         if not value.strip():
             return
-        limit = MAX_BASE64_BYTES if name in BASE64_FIELDS else MAX_TEXT_BYTES
+        limit = self.rules.max_base64_bytes if name in BASE64_FIELDS else MAX_TEXT_BYTES
         if name in BASE64_FIELDS and len(value) > limit:
-            check_file_size(len(value) // 4 * 3)
+            self.rules.check_file_size(len(value) // 4 * 3)
         self.texts[name] = value if len(value) <= limit else UNUSABLE
+
+
+OWN_RULES: Final = BodyRules()
 
 
 async def read_body(
     headers: Headers,
     chunks: AsyncIterator[bytes],
     account_for: Callable[[int], None],
-    names: Mapping[str, str] = OWN_NAMES,
+    rules: BodyRules = OWN_RULES,
 ) -> RawForm:
-    """Read and take apart a request body. `names` are a dialect's names of fields that we call otherwise.
+    """Read and take apart a request body.
 
     `account_for` is called with the number of bytes before they are kept, and may refuse them.
     Raises InvalidField (MALFORMED_BODY) and InvalidPicture (FILE_TOO_LARGE).
@@ -85,13 +110,13 @@ async def read_body(
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise malformed_body("Send the body without Content-Encoding; compressed bodies are not read.")
-    check_declared_length(headers)
+    check_declared_length(headers, rules)
     kind, options = parse_options_header(headers.get("content-type", ""))
     if kind == b"multipart/form-data":
-        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, names)
-    body = await read_whole(chunks, account_for)
+        return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, rules)
+    body = await read_whole(chunks, account_for, rules)
     if not body:
-        return RawForm()
+        return RawForm(rules=rules)
     if kind == b"application/x-www-form-urlencoded":
         read = _read_urlencoded
     elif kind == b"application/json":
@@ -101,27 +126,29 @@ async def read_body(
             "Send multipart/form-data, application/x-www-form-urlencoded or application/json."
         )
     if len(body) > _IN_LOOP_BYTES:
-        return await asyncio.to_thread(read, body, names)
-    return read(body, names)
+        return await asyncio.to_thread(read, body, rules)
+    return read(body, rules)
 
 
-def check_declared_length(headers: Headers) -> None:
+def check_declared_length(headers: Headers, rules: BodyRules = OWN_RULES) -> None:
     """Raises InvalidField (MALFORMED_BODY), InvalidPicture (FILE_TOO_LARGE) before anything is read."""
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdecimal()):
         raise malformed_body("Content-Length is not a number.")
-    if len(text) > 15 or int(text) > MAX_BODY_BYTES:
-        check_file_size(MAX_BODY_BYTES)
+    if len(text) > 15 or int(text) > rules.max_body_bytes:
+        rules.check_file_size(rules.max_body_bytes)
 
 
-async def read_whole(chunks: AsyncIterator[bytes], account_for: Callable[[int], None]) -> bytes:
+async def read_whole(
+    chunks: AsyncIterator[bytes], account_for: Callable[[int], None], rules: BodyRules = OWN_RULES
+) -> bytes:
     """The body as it is. Raises InvalidPicture (FILE_TOO_LARGE), and what `account_for` raises."""
     kept: list[bytes] = []
     size_bytes = 0
     async for chunk in chunks:
         size_bytes += len(chunk)
-        if size_bytes > MAX_BODY_BYTES:
-            check_file_size(size_bytes)
+        if size_bytes > rules.max_body_bytes:
+            rules.check_file_size(size_bytes)
         account_for(len(chunk))
         kept.append(chunk)
     return b"".join(kept)
@@ -131,27 +158,30 @@ async def _read_multipart(
     boundary: bytes,
     chunks: AsyncIterator[bytes],
     account_for: Callable[[int], None],
-    names: Mapping[str, str],
+    rules: BodyRules,
 ) -> RawForm:
     if not boundary:
         raise malformed_body("The multipart boundary is missing from Content-Type.")
     try:
         reader = MultipartReader(
-            boundary, lambda name: _limits_of(names.get(name, name)), MAX_FIELDS, account_for
+            boundary,
+            lambda name: _limits_of(rules.names.get(name, name), rules),
+            MAX_FIELDS,
+            account_for,
         )
     except FormParserError as error:
         raise malformed_body("The multipart boundary is too long.") from error
     size_bytes = 0
     async for chunk in chunks:
         size_bytes += len(chunk)
-        if size_bytes > MAX_BODY_BYTES:
-            check_file_size(size_bytes)
+        if size_bytes > rules.max_body_bytes:
+            rules.check_file_size(size_bytes)
         reader.feed(chunk)
-    form = RawForm()
+    form = RawForm(rules=rules)
     if not size_bytes:
         return form
     for sent_name, value in reader.finish():
-        name = names.get(sent_name, sent_name)
+        name = rules.names.get(sent_name, sent_name)
         if name in FILE_FIELDS:
             if value:
                 form.files[name] = value
@@ -161,25 +191,25 @@ async def _read_multipart(
     return form
 
 
-def _limits_of(name: str) -> PartLimits:
+def _limits_of(name: str, rules: BodyRules) -> PartLimits:
     if name in FILE_FIELDS:
-        return PartLimits(MAX_FILE_BYTES, refuse=check_file_size)
+        return PartLimits(rules.max_file_bytes, refuse=rules.check_file_size)
     if name in BASE64_FIELDS:
-        return PartLimits(MAX_BASE64_BYTES, refuse=check_file_size)
+        return PartLimits(rules.max_base64_bytes, refuse=rules.check_file_size)
     # One byte more than allowed is kept, so that put_text sees that it is too long.
     return PartLimits(MAX_TEXT_BYTES + 1, refuse=None)
 
 
-def _read_urlencoded(body: bytes, names: Mapping[str, str]) -> RawForm:
+def _read_urlencoded(body: bytes, rules: BodyRules) -> RawForm:
     if body.count(b"&") >= MAX_FIELDS:
         raise malformed_body(f"Send at most {MAX_FIELDS} fields.")
-    form = RawForm()
+    form = RawForm(rules=rules)
     for pair in body.split(b"&"):
         raw_name, _, raw_value = pair.partition(b"=")
         if len(raw_name) > MAX_TEXT_BYTES:
             continue
         name = _unescape(raw_name)
-        name = names.get(name, name)
+        name = rules.names.get(name, name)
         if name in BASE64_FIELDS:
             for escape, character in _BASE64_ESCAPES:
                 raw_value = raw_value.replace(escape, character)
@@ -214,11 +244,11 @@ def parse_json(body: bytes) -> dict[str, object]:
     return document
 
 
-def form_of(document: Mapping[str, object], names: Mapping[str, str]) -> RawForm:
+def form_of(document: Mapping[str, object], rules: BodyRules) -> RawForm:
     """The fields of a JSON object; one level of objects becomes `name[key]`."""
-    form = RawForm()
+    form = RawForm(rules=rules)
     for sent_name, value in document.items():
-        name = names.get(sent_name, sent_name)
+        name = rules.names.get(sent_name, sent_name)
         if isinstance(value, dict):
             for key, inner in list(value.items())[:MAX_FIELDS]:
                 form.put_text(f"{name}[{key}]", _json_text(inner))
@@ -227,8 +257,8 @@ def form_of(document: Mapping[str, object], names: Mapping[str, str]) -> RawForm
     return form
 
 
-def _read_json(body: bytes, names: Mapping[str, str]) -> RawForm:
-    return form_of(parse_json(body), names)
+def _read_json(body: bytes, rules: BodyRules) -> RawForm:
+    return form_of(parse_json(body), rules)
 
 
 def _json_text(value: object) -> str:

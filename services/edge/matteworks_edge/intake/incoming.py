@@ -43,6 +43,8 @@ async def authenticate(
             rate_scope=exchange.dialect.rate_scope,
         )
     exchange.key_id = caller.key_id
+    limit_bytes = exchange.dialect.max_file_bytes
+    exchange.max_file_bytes = min(limit_bytes, caller.plan_details.max_file_bytes or limit_bytes)
     if caller.HasField("rate_limit"):
         exchange.rate_limit = caller.rate_limit
     return caller
@@ -76,13 +78,13 @@ async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_
 
     Raises InvalidField, InvalidPicture, LimitExceeded, CallerGone, and a REQUEST_TIMEOUT error.
     """
-    names = exchange_of(request).dialect.field_names
+    rules = exchange_of(request).body_rules
     return await read_request(
         request,
         slot,
         metrics,
         timeout_s,
-        lambda headers, chunks, account_for: read_body(headers, chunks, account_for, names),
+        lambda headers, chunks, account_for: read_body(headers, chunks, account_for, rules),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import Reason
 from matteworks_edge.dialects.base import Dialect, Schema
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
 from matteworks_edge.fields.parameters import CHANNELS, SUBJECT_WORDS, TYPE_LEVELS
 from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
 from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object, headers, request_body
+from matteworks_removal.content_types import CONTENT_TYPES
 
 _ACCOUNT: Final[Schema] = closed_object(
     {
@@ -71,8 +73,7 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
             "type": "string",
             "default": _format_name(dialect),
             "examples": list(dialect.formats),
-            "description": "auto: PNG when the result has transparent pixels, else JPEG. A PNG has at most "
-            "10 megapixels, the others 50.",
+            "description": _describe_formats(dialect),
         },
         "roi": {
             **TEXT,
@@ -161,10 +162,7 @@ def describe_removal(dialect: Dialect) -> Schema:
                 "description": "The cut-out.",
                 "headers": headers(_result_headers(dialect)),
                 "content": {
-                    "image/png": {},
-                    "image/jpeg": {},
-                    "image/webp": {},
-                    "application/zip": {},
+                    **{kind: {} for value in dialect.formats.values() if (kind := CONTENT_TYPES.get(value))},
                     **as_json,
                 },
             },
@@ -265,6 +263,15 @@ def describe_error(status: int, errors: Sequence[PublicError], schema_name: str)
 def public_error(dialect: Dialect, reason: Reason) -> PublicError:
     """How `dialect` tells `reason`."""
     return dialect.errors.get(reason) or PUBLIC_ERRORS[reason]
+
+
+def _describe_formats(dialect: Dialect) -> str:
+    parts = [f"One of {', '.join(dialect.formats)}."]
+    if compositor_pb2.OUTPUT_FORMAT_AUTO in dialect.formats.values():
+        parts.append("auto: PNG when the result has transparent pixels, else JPEG.")
+    if dialect.max_png_pixels:
+        parts.append(f"A PNG has at most {dialect.max_png_pixels // 1_000_000} megapixels, the others 50.")
+    return " ".join(parts)
 
 
 def _format_name(dialect: Dialect) -> str:

@@ -48,6 +48,9 @@ def request_body(parameters: Mapping[str, Schema], files: Sequence[str]) -> dict
     }
 
 
+FOREGROUND_HEADERS: Final[dict[str, Schema]] = {
+    f"X-Foreground-{side}": WHOLE for side in ("Top", "Left", "Width", "Height")
+}
 ERROR_LIST: Final = (
     "Errors",
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.jobs.v1 import jobs_pb2, removal_pb2
-from matteworks_imaging.header import MAX_FILE_BYTES
+from matteworks_imaging.header import ALL_FORMATS, MAX_FILE_BYTES
 from matteworks_outbound.urls import check_url
 from matteworks_removal.offers import Size, Tariff
 from matteworks_removal.service import Counting, RemovalRequest
@@ -30,6 +30,7 @@ def removal_request(request: jobs_pb2.CreateRemovalRequest, item_id: str, image:
         options=spec.options,
         scope=f"item/{item_id}",
         max_file_bytes=spec.max_file_bytes or MAX_FILE_BYTES,
+        formats=ALL_FORMATS,
         # The call that it came with was counted.
         counting=Counting(
             dialect=request.caller.dialect,

@@ -20,6 +20,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _InputAlpha:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InputAlphaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputAlpha.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INPUT_ALPHA_UNSPECIFIED: _InputAlpha.ValueType  # 0
+    """Same as MULTIPLIED."""
+    INPUT_ALPHA_MULTIPLIED: _InputAlpha.ValueType  # 1
+    """The result's alpha is the matte times the file's own."""
+    INPUT_ALPHA_IS_MATTE: _InputAlpha.ValueType  # 2
+    """A file that is not opaque counts as cut out already: its own alpha is the matte, and no network is
+    asked.
+    """
+    INPUT_ALPHA_DISCARDED: _InputAlpha.ValueType  # 3
+    """The file counts as opaque."""
+
+class InputAlpha(_InputAlpha, metaclass=_InputAlphaEnumTypeWrapper):
+    """What becomes of transparency that a file brings."""
+
+INPUT_ALPHA_UNSPECIFIED: InputAlpha.ValueType  # 0
+"""Same as MULTIPLIED."""
+INPUT_ALPHA_MULTIPLIED: InputAlpha.ValueType  # 1
+"""The result's alpha is the matte times the file's own."""
+INPUT_ALPHA_IS_MATTE: InputAlpha.ValueType  # 2
+"""A file that is not opaque counts as cut out already: its own alpha is the matte, and no network is
+asked.
+"""
+INPUT_ALPHA_DISCARDED: InputAlpha.ValueType  # 3
+"""The file counts as opaque."""
+Global___InputAlpha: _TypeAlias = InputAlpha  # noqa: Y015
+
 class _InputFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -493,6 +525,7 @@ class RenderOptions(_message.Message):
     ENCODING_QUALITY_FIELD_NUMBER: _builtins.int
     KEEP_METADATA_FIELD_NUMBER: _builtins.int
     MAX_SIZE_FIELD_NUMBER: _builtins.int
+    INPUT_ALPHA_FIELD_NUMBER: _builtins.int
     max_pixel_count: _builtins.int
     """Pixels that the result may have at most; 0: 50 million. A larger picture is made smaller, never
     larger.
@@ -524,6 +557,8 @@ class RenderOptions(_message.Message):
     and a colour profile stay with the result; absent: false. Results are sRGB, so the profile is that of
     sRGB. In PNG, JPEG, WebP and AVIF; a TIFF keeps resolution and profile; BMP, GIF and ZIP nothing.
     """
+    input_alpha: Global___InputAlpha.ValueType
+    """What becomes of transparency that the file itself brings; UNSPECIFIED: MULTIPLIED."""
     @_builtins.property
     def roi(self) -> Global___Region:
         """Where the subject is looked for; absent: everywhere. Outside it the result is empty."""
@@ -577,10 +612,11 @@ class RenderOptions(_message.Message):
         encoding_quality: _builtins.int | None = ...,
         keep_metadata: _builtins.bool | None = ...,
         max_size: _image_pb2.Size | None = ...,
+        input_alpha: Global___InputAlpha.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "input_alpha", b"input_alpha", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__despill: _TypeAlias = _typing.Literal["despill"]  # noqa: Y015
     _WhichOneofArgType__despill: _TypeAlias = _typing.Literal["_despill", b"_despill"]  # noqa: Y015

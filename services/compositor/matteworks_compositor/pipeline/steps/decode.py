@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matteworks_compositor.options.model import InputAlpha
 from matteworks_compositor.options.rules import output_limits
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_imaging.box import Size, fit_within
@@ -14,7 +15,7 @@ ENOUGH_FOR_THE_MODEL = 15 / 16
 
 
 def apply(decoder: Decoder, job: Job, state: State) -> None:
-    """Sets `picture`, `file_alpha`, `working_size`, and `metadata` when they are kept.
+    """Sets `picture`, `file_alpha`, `is_cut_out`, `working_size`, and `metadata` when they are kept.
 
     The picture is as large as the file, or smaller where both the result and the model need less.
     """
@@ -30,7 +31,10 @@ def apply(decoder: Decoder, job: Job, state: State) -> None:
     state.picture, state.file_alpha = decoded.pixels, decoded.alpha
     state.metadata = decoded.metadata
     state.working_size = decoded.size
-    if decoded.alpha is not None:
+    if job.options.input_alpha is InputAlpha.DISCARDED:
+        state.file_alpha = None
+    elif decoded.alpha is not None:
+        state.is_cut_out = job.options.input_alpha is InputAlpha.IS_MATTE and job.brought_matte is None
         # What a file hides below alpha 0 must not leak into the result through a change of size.
         blank_where_empty(state.picture, decoded.alpha)
 

@@ -26,8 +26,9 @@ def apply(job: Job, state: State) -> None:
     state.model_input = None
     box = state.search_box.slices
     is_everywhere = state.search_box.size == state.working_size
-    if job.brought_matte is not None:
-        alpha = upsample_matte(picture, matte)
+    if job.brought_matte is not None or state.is_cut_out:
+        # A file's own is changed in size with the picture.
+        alpha = made(state.file_alpha).copy() if state.is_cut_out else upsample_matte(picture, matte)
         if not is_everywhere:
             inside = alpha[box].copy()
             alpha[:] = 0
@@ -39,7 +40,7 @@ def apply(job: Job, state: State) -> None:
     else:
         alpha = np.zeros(picture.shape[:2], np.uint8)
         alpha[box] = upsample_matte(picture[box], matte, guide)
-    if state.file_alpha is not None:
+    if state.file_alpha is not None and not state.is_cut_out:
         cv2.multiply(alpha, state.file_alpha, alpha, scale=1 / 255)
     state.matte, state.alpha = None, alpha
 

@@ -8,12 +8,13 @@ from matteworks_imaging.network_view import network_view
 
 
 def apply(job: Job, state: State) -> None:
-    """Reads `picture`, `file_alpha`; sets `model_input`. Skipped when the caller brought the matte.
+    """Reads `picture`, `file_alpha`; sets `model_input`. Skipped when the caller or the file brought the
+    matte.
 
     Each side is squeezed to 1024 px on its own, the aspect ratio is not kept; small pictures stay as
     they are. With a roi the network sees only the roi.
     """
-    if job.brought_matte is not None:
+    if job.brought_matte is not None or state.is_cut_out:
         return
     box = (slice(None), slice(None))
     if job.roi is not None:

@@ -10,9 +10,12 @@ from matteworks_imaging.box import Size
 
 async def apply(source_of_mattes: MatteSource, job: Job, state: State) -> None:
     """Reads `model_input`; sets `segmentation`, `matte`, `model`, `subject_type`,
-    `subject_confidence`, `upstream_stages`. Skipped when the caller brought the matte.
+    `subject_confidence`, `upstream_stages`. Skipped when the caller brought the matte; a file's own takes
+    its place.
     """
-    if job.brought_matte is not None:
+    if state.is_cut_out:
+        state.matte = state.file_alpha
+    if state.is_cut_out or job.brought_matte is not None:
         return
     result = job.known or await _ask(source_of_mattes, job, state)
     state.segmentation = result

@@ -26,7 +26,8 @@ def apply(job: Job, state: State) -> None:
         return
     source = job.picture.size
     whole = Box(0, 0, source.width_px, source.height_px)
-    region = job.roi if job.roi is not None and job.brought_matte is None else whole
+    is_whole = job.roi is None or job.brought_matte is not None or state.is_cut_out
+    region = whole if is_whole or job.roi is None else job.roi
     inner = scale_box_outwards(Box(*rough), array_size(matte), region.size)
     subject = Box(
         region.left_px + inner.left_px, region.top_px + inner.top_px, inner.width_px, inner.height_px

@@ -54,7 +54,7 @@ class BatchEndpoint:
                 services.metrics,
                 services.receive_timeout_s,
                 lambda headers, chunks, account_for: read_batch(
-                    headers, chunks, account_for, exchange.dialect.field_names, max_count
+                    headers, chunks, account_for, exchange.body_rules, max_count
                 ),
             )
             requests = _parse_items(body, exchange.dialect)
@@ -95,7 +95,7 @@ def _parse_items(body: RawBatch, dialect: Dialect) -> list[RemovalRequest]:
     requests, errors = [], []
     shared = {name: text for name, text in body.defaults.texts.items() if name != "webhook_url"}
     for index, item in enumerate(body.items):
-        form = RawForm({**shared, **item.texts}, item.files)
+        form = RawForm({**shared, **item.texts}, item.files, item.rules)
         try:
             requests.append(parse_removal(form, dialect).request)
         except InvalidRequest as invalid:
