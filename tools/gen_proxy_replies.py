@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matteworks_deploy.envoy.local_replies import LOCAL_REPLIES
 from matteworks_edge.errors import ErrorAnswer
-from matteworks_edge.providers import PROVIDERS, owned_root
+from matteworks_edge.providers import PROVIDERS, owned_roots
 
 TARGET = (
     Path(__file__).resolve().parent.parent / "deploy" / "matteworks_deploy" / "envoy" / "proxy_replies.json"
@@ -25,8 +25,7 @@ def replies() -> str:
     described = []
     taken: set[str] = set()
     for dialect in PROVIDERS:
-        roots = {owned_root(endpoint.path) for endpoint in dialect.endpoints}
-        own = sorted({*roots, dialect.prefix, *(dialect.prefix + root for root in roots)})
+        own = owned_roots(dialect)
         roots_told = [root for root in own if root not in taken]
         taken.update(own)
         bodies = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -18,6 +18,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     ComparisonFilter,
     ComparisonFilterOp,
     HeaderFilter,
+    OrFilter,
     StatusCodeFilter,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
@@ -137,11 +138,14 @@ def _status_is(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
     )
 
 
-def _path_is_below(roots: Iterable[str]) -> AccessLogFilter:
+def _path_is_below(roots: Sequence[str]) -> AccessLogFilter:
     """One of `roots` or below it, by whole segments."""
-    pattern = f"(?:{'|'.join(map(re.escape, roots))})(?:[/?].*)?"
-    matcher = HeaderMatcher(name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=pattern)))
-    return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
+    matched = []
+    for root in roots:
+        pattern = StringMatcher(safe_regex=RegexMatcher(regex=f"{re.escape(root)}(?:[/?].*)?"))
+        matcher = HeaderMatcher(name=":path", string_match=pattern)
+        matched.append(AccessLogFilter(header_filter=HeaderFilter(header=matcher)))
+    return matched[0] if len(matched) == 1 else AccessLogFilter(or_filter=OrFilter(filters=matched))
 
 
 def header(key: str, value: str) -> HeaderValueOption:

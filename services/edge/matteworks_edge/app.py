@@ -39,7 +39,8 @@ from matteworks_edge.submissions import SubmissionBox
 from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
 from matteworks_outbound.object_store import open_object_store
-from matteworks_removal.clients import AuthClient, CompositorClient
+from matteworks_removal.clients import AuthClient, CompositorClient, EditClient
+from matteworks_removal.edits import PaidEdits
 from matteworks_removal.ledger import Ledger
 from matteworks_removal.low_credits import LowCredits
 from matteworks_removal.service import RemovalService
@@ -90,6 +91,12 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             removals=RemovalService(
                 ledger,
                 compositor,
+                fetcher,
+                reservation_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
+            ),
+            edits=PaidEdits(
+                ledger,
+                EditClient(compositor_channel, settings.request_timeout_s),
                 fetcher,
                 reservation_s=settings.request_timeout_s + _RESERVATION_MARGIN_S,
             ),

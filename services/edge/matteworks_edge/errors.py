@@ -242,6 +242,9 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
     ),
     reasons.ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: PublicError(404, "not_found", "Not found", ""),
     reasons.ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: PublicError(404, "not_found", "Not found", ""),
+    reasons.ERROR_REASON_TOOL_UNAVAILABLE: PublicError(
+        501, "tool_unavailable", "This tool is not installed here", ""
+    ),
     reasons.ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: PublicError(
         409, "too_many_webhook_endpoints", "Too many webhook endpoints", ""
     ),

@@ -132,6 +132,9 @@ class ExchangeMiddleware:
 
     def _add_headers(self, headers: MutableHeaders, exchange: Exchange) -> None:
         headers["X-Request-Id"] = exchange.request_id
+        for alias, name in exchange.dialect.header_aliases.items():
+            if name in headers:
+                headers[alias] = headers[name]
         headers["Access-Control-Allow-Origin"] = "*"
         headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         headers["X-Content-Type-Options"] = "nosniff"

@@ -8,16 +8,18 @@ from typing import Final
 
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.dialects.bgeraser import BGERASER
+from matteworks_edge.dialects.bgeraser_tools import BGERASER_TOOLS
 from matteworks_edge.dialects.bgremover import BGREMOVER
 from matteworks_edge.dialects.clipdrop import CLIPDROP
 from matteworks_edge.dialects.photoroom import PHOTOROOM
+from matteworks_edge.dialects.picsart import PICSART
 from matteworks_edge.dialects.remove_bg import REMOVE_BG
 from matteworks_edge.dialects.slazzer import SLAZZER
 
-__all__ = ["PROVIDERS", "PathOwners", "SharedPath", "owned_root", "shared_paths"]
+__all__ = ["PROVIDERS", "PathOwners", "SharedPath", "owned_roots", "shared_paths"]
 
 # Of a path that several have, the first owns it for callers whose key says nothing else.
-PROVIDERS: Final = (REMOVE_BG, BGERASER, BGREMOVER, PHOTOROOM, CLIPDROP, SLAZZER)
+PROVIDERS: Final = (REMOVE_BG, BGERASER, BGERASER_TOOLS, BGREMOVER, PHOTOROOM, CLIPDROP, SLAZZER, PICSART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,14 @@ def shared_paths(dialects: Sequence[Dialect]) -> list[SharedPath]:
     return [SharedPath(method, path, endpoints) for (method, path), endpoints in found.items()]
 
 
-def owned_root(path: str) -> str:
-    """`path` up to its first variable part, without a slash at its end: `/v1/batch/{id}` to `/v1/batch`."""
-    return path.partition("{")[0].rstrip("/")
+def owned_roots(dialect: Dialect) -> list[str]:
+    """Paths at and below which everything is answered in `dialect`, unless somebody before it has them: its
+    endpoints' up to their first variable part (`/v1/batch` of `/v1/batch/{id}`), with and without its prefix.
+    """
+    paths = (endpoint.path.partition("{")[0].rstrip("/") for endpoint in dialect.endpoints)
+    own = {*paths, *dialect.roots}
+    highest = sorted(path for path in own if not any(path.startswith(f"{other}/") for other in own))
+    return [*highest, *(dialect.prefix + path for path in highest), dialect.prefix]
 
 
 class PathOwners:
@@ -53,10 +60,8 @@ class PathOwners:
         self._hosts = dict(hosts or {})
         self._owners: dict[str, Dialect] = {}
         for dialect in dialects:
-            for root in (dialect.prefix, *(owned_root(endpoint.path) for endpoint in dialect.endpoints)):
+            for root in owned_roots(dialect):
                 self._owners.setdefault(root, dialect)
-            for endpoint in dialect.endpoints:
-                self._owners.setdefault(dialect.prefix + owned_root(endpoint.path), dialect)
         self._default = REMOVE_BG
 
     def prefix_of_host(self, host: str) -> str:

@@ -30,7 +30,9 @@ EXPOSED_HEADERS: Final = (
     "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
     "X-Credits-Charged, X-Foreground-Top, X-Foreground-Left, X-Foreground-Width, X-Foreground-Height, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Repeated-Request, X-Request-Id, "
-    "X-Uncertainty-Score, X-Remaining-Credits, X-Credits-Consumed, Retry-After, Server-Timing"
+    "X-Uncertainty-Score, X-Remaining-Credits, X-Credits-Consumed, X-Picsart-Correlation-Id, "
+    "X-Picsart-Ratelimit-Limit, X-Picsart-Ratelimit-Available, X-Picsart-Ratelimit-Reset-Time, Retry-After, "
+    "Server-Timing"
 )
 
 

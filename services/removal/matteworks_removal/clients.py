@@ -1,4 +1,4 @@
-"""The two services that the edge calls."""
+"""The services that paid work calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import grpc
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, plan_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc, edit_pb2, edit_pb2_grpc
 from matteworks_common.channels import call, probe
 from matteworks_common.errors import Unauthenticated
 from matteworks_common.key_format import format_key
@@ -85,6 +85,26 @@ class AuthClient:
         except Unauthenticated as error:
             if error.reason != reasons.ERROR_REASON_KEY_INVALID:
                 raise
+
+
+class EditClient:
+    """Tools that keep the background, through `EditService`."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        self._stub = edit_pb2_grpc.EditServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def crop(self, request: edit_pb2.CropRequest) -> edit_pb2.CropResponse:
+        """A part of a picture."""
+        return await call(self._stub.Crop, request, timeout_s=self._timeout_s)
+
+    async def erase(self, request: edit_pb2.EraseRequest) -> edit_pb2.EraseResponse:
+        """A picture with a part filled from around it."""
+        return await call(self._stub.Erase, request, timeout_s=self._timeout_s)
+
+    async def expand(self, request: edit_pb2.ExpandRequest) -> edit_pb2.ExpandResponse:
+        """A picture with more room around it."""
+        return await call(self._stub.Expand, request, timeout_s=self._timeout_s)
 
 
 class CompositorClient:

@@ -10,7 +10,7 @@ import pytest
 from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.dialects.remove_bg import REMOVE_BG
 from matteworks_edge.errors import PUBLIC_ERRORS
-from matteworks_edge.intake.body import BASE64_FIELDS, FILE_FIELDS
+from matteworks_edge.intake.body import BASE64_FIELDS
 from matteworks_edge.openapi.document import build_document
 from matteworks_edge.openapi.operations import removal_parameters
 from matteworks_edge.providers import PROVIDERS
@@ -38,7 +38,7 @@ def test_every_reference_resolves() -> None:
 
 
 def test_every_parameter_of_the_contract_is_there() -> None:
-    known = {*removal_parameters(REMOVE_BG), *FILE_FIELDS} | (
+    known = {*removal_parameters(REMOVE_BG), "image_file", "bg_image_file"} | (
         BASE64_FIELDS - {"image_base64", "bg_image_file_b64"}
     )
     schema = DOCUMENT["paths"]["/v1.0/removebg"]["post"]["requestBody"]["content"]["multipart/form-data"]

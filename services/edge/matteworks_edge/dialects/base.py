@@ -92,6 +92,8 @@ class Dialect:
     # Codes that this API has for what the proxy says by itself, by status; "" for all that are not named.
     proxy_codes: Mapping[int, str] = field(default_factory=dict)
     errors: Mapping[Reason, PublicError] = field(default_factory=dict)
+    # Further paths below which everything is this API's, whatever is served there.
+    roots: tuple[str, ...] = ()
     key_header: str = "X-Api-Key"
     # File types of results, by the names that this API has for them.
     formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = field(default_factory=lambda: FORMATS)
@@ -109,6 +111,8 @@ class Dialect:
     result_header_schemas: Mapping[str, Schema] = field(default_factory=dict)
     result_document: Callable[[Removal], bytes] | None = None
     result_schema: Schema = field(default_factory=dict)
+    # Headers that this API has beside ours, by the name of ours whose value they repeat.
+    header_aliases: Mapping[str, str] = field(default_factory=dict)
     account_headers: AccountHeaders | None = None
     # Answers a removal with a `webhook_url`, which is then done later; None: there is no such field.
     queued_document: Callable[[str], object] | None = None

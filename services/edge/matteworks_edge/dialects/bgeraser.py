@@ -43,6 +43,11 @@ def _result_headers(removal: Removal) -> dict[str, str]:
     }
 
 
+def _queued_document(item_id: str) -> object:
+    """With a `webhook_url` the result comes by webhook."""
+    return {"data": {"id": item_id, "status": "processing"}}
+
+
 BGERASER: Final = Dialect(
     name="bgeraser",
     prefix="/bgeraser",
@@ -76,6 +81,7 @@ BGERASER: Final = Dialect(
     result_document=cutout_with_box,
     result_schema=CUTOUT_WITH_BOX,
     rate_unit=plan_pb2.RATE_UNIT_REQUESTS,
+    queued_document=_queued_document,
     rate_scope=plan_pb2.RATE_SCOPE_KEY,
     errors={
         reasons.ERROR_REASON_MISSING_SOURCE: PublicError(400, "missing_parameter", "Missing image_file"),

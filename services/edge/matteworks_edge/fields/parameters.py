@@ -65,6 +65,14 @@ def parse_whole_number(field: str, text: str, least: int, most: int) -> int:
     raise InvalidField(field, f"Give a whole number from {least} to {most} for {field}.")
 
 
+def parse_length(field: str, text: str) -> compositor_pb2.Length:
+    """A length in px, which is also meant without a unit, or in % from 0 to 100."""
+    length = _length(text.strip().lower())
+    if length is None:
+        raise InvalidField(field, f"Give {field} in px, or in % from 0 to 100.")
+    return length
+
+
 def parse_format(
     text: str, formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = FORMATS
 ) -> compositor_pb2.OutputFormat.ValueType:

@@ -46,7 +46,7 @@ _BASE64_ESCAPES: Final = (
 )
 _MAX_ESCAPES: Final = 10_000
 
-FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file"})
+FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file", "mask_file", "original_file"})
 BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64"})
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from matteworks_edge.dialects.base import Dialect, Schema
-from matteworks_edge.openapi.operations import describe_errors, describe_removal
-from matteworks_edge.openapi.schemas import BINARY, TEXT, WHOLE, headers
+from matteworks_edge.openapi.operations import describe_errors, describe_removal, told
+from matteworks_edge.openapi.schemas import BINARY, TEXT, WHOLE, headers, request_body
 
 _RATE_HEADERS: Final[Mapping[str, Schema]] = {
     f"X-RateLimit-{part}": WHOLE for part in ("Limit", "Remaining", "Reset")
@@ -72,6 +72,30 @@ def describe_batch(schema: Schema) -> Callable[[Dialect], Schema]:
             "holds for those that say nothing else.",
             "requestBody": {"required": True, "content": content},
             "responses": _responses(dialect, "Accepted.", schema, 202),
+        }
+
+    return describe
+
+
+def describe_edit(
+    summary: str, fields: Mapping[str, Schema], files: tuple[str, ...], schema: Schema | None
+) -> Callable[[Dialect], Schema]:
+    """An editing tool; `schema` None: it answers with the picture."""
+
+    def describe(dialect: Dialect) -> Schema:
+        sources = {
+            "image_url": {**TEXT, "description": "Picture to fetch: http or https, public addresses only."},
+            "format": {"type": "string", "examples": list(dialect.formats)},
+        }
+        responses = _responses(dialect, "The result.", schema or {}, 200)
+        if schema is None:
+            responses["200"]["content"] = {"image/png": {}, "image/jpeg": {}, "image/webp": {}}
+        return {
+            "tags": [dialect.name],
+            "summary": summary,
+            "description": "Charged on success only.",
+            "requestBody": request_body({**sources, **fields}, [told(dialect, "image_file"), *files]),
+            "responses": responses,
         }
 
     return describe

@@ -154,8 +154,8 @@ def describe_removal(dialect: Dialect) -> Schema:
         "description": "Answers with the picture, or with JSON when Accept prefers application/json to "
         "any picture. Charged on success only.",
         "requestBody": request_body(
-            {_told(dialect, name): schema for name, schema in removal_parameters(dialect).items()},
-            [_told(dialect, name) for name in ("image_file", "bg_image_file")],
+            {told(dialect, name): schema for name, schema in removal_parameters(dialect).items()},
+            [told(dialect, name) for name in ("image_file", "bg_image_file")],
         ),
         "responses": {
             "200": {
@@ -171,7 +171,7 @@ def describe_removal(dialect: Dialect) -> Schema:
     }
 
 
-def _told(dialect: Dialect, name: str) -> str:
+def told(dialect: Dialect, name: str) -> str:
     """What `dialect` calls our field `name`."""
     return next((told for told, ours in dialect.field_names.items() if ours == name), name)
 

@@ -14,6 +14,7 @@ from matteworks_edge.dialects.base import Operation, Schema
 from matteworks_edge.openapi.documents import (
     describe_batch,
     describe_document,
+    describe_edit,
     describe_stored_removal,
     path_parameter,
     query_parameter,
@@ -22,6 +23,8 @@ from matteworks_edge.openapi.operations import describe_account, describe_improv
 from matteworks_edge.openapi.schemas import TEXT
 from matteworks_edge.operations.account import AccountEndpoint
 from matteworks_edge.operations.account_report import AccountReport, AccountReportEndpoint
+from matteworks_edge.operations.editing.endpoint import EditEndpoint
+from matteworks_edge.operations.editing.tools import Tool
 from matteworks_edge.operations.improve import ImproveEndpoint
 from matteworks_edge.operations.removal import RemovalEndpoint
 from matteworks_edge.operations.stored.batches import AcceptedBatch, BatchEndpoint, BatchPollEndpoint
@@ -44,6 +47,24 @@ def stored_removal(
     return Operation(
         lambda services: StoredRemovalEndpoint(services, document, max_retention_s),
         describe_stored_removal(schema),
+    )
+
+
+def stored_edit(
+    tool: Tool, document: Callable[[StoredCutout], Document], schema: Schema, max_retention_s: float = 0
+) -> Operation:
+    """An editing tool that answers with the URL of its result."""
+    return Operation(
+        lambda services: EditEndpoint(services, tool, document, max_retention_s),
+        describe_edit(tool.summary, tool.fields, tool.files, schema),
+    )
+
+
+def picture_edit(tool: Tool) -> Operation:
+    """An editing tool that answers with the picture."""
+    return Operation(
+        lambda services: EditEndpoint(services, tool),
+        describe_edit(tool.summary, tool.fields, tool.files, None),
     )
 
 

@@ -11,6 +11,7 @@ from matteworks_edge.operations.idempotency import FirstAnswers
 from matteworks_edge.operations.stored.queued import QueuedRemovals
 from matteworks_edge.submissions import SubmissionBox
 from matteworks_removal.clients import AuthClient
+from matteworks_removal.edits import PaidEdits
 from matteworks_removal.service import RemovalService
 from matteworks_removal.sources import PictureFetcher
 
@@ -21,6 +22,7 @@ class Services:
 
     auth: AuthClient
     removals: RemovalService
+    edits: PaidEdits
     jobs: JobsClient
     queued: QueuedRemovals
     first_answers: FirstAnswers

@@ -164,6 +164,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No webhook delivery of this account has this id."""
     ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: _ErrorReason.ValueType  # 129
     """The account has as many webhook endpoints as it may have. Remedy: delete one."""
+    ERROR_REASON_TOOL_UNAVAILABLE: _ErrorReason.ValueType  # 140
+    """The tool needs a network that the operator has not installed; the message says how to add one."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every failed call carries, under the domain
@@ -313,4 +315,6 @@ ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 128
 """No webhook delivery of this account has this id."""
 ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: ErrorReason.ValueType  # 129
 """The account has as many webhook endpoints as it may have. Remedy: delete one."""
+ERROR_REASON_TOOL_UNAVAILABLE: ErrorReason.ValueType  # 140
+"""The tool needs a network that the operator has not installed; the message says how to add one."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,128 @@
+"""Fields of the editing tools to the requests of the service that edits."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
+from matteworks_common.errors import FailedPrecondition, InvalidField
+from matteworks_edge.fields.parameters import parse_length, parse_whole_number
+from matteworks_edge.fields.reader import Fields
+from matteworks_edge.intake.body import RawForm
+from matteworks_removal.sources import SentPicture
+
+_RATIO: Final = re.compile(r"([0-9]{1,5}) ?: ?([0-9]{1,5})")
+_SIDES: Final = ("left", "top", "right", "bottom")
+_BOX: Final = ("x", "y", "width", "height")
+MAX_PROMPT_CHARACTERS: Final = 1000
+MAX_BORDER_PX: Final = 16_384
+
+
+def read_crop(fields: Fields) -> edit_pb2.CropRequest:
+    """`x`, `y`, `width`, `height` in px or %; or `aspect_ratio`; or `mode=auto` with `margin`; one of the
+    three. What is wrong is kept in `fields`.
+    """
+    request = edit_pb2.CropRequest()
+    forms = [
+        any(fields.text(name) is not None for name in _BOX),
+        fields.text("aspect_ratio") is not None,
+        fields.text("mode") is not None,
+    ]
+    if sum(forms) != 1:
+        fields.errors.append(
+            InvalidField("x", "Give x, y, width and height, or aspect_ratio, or mode=auto; one of the three.")
+        )
+    elif forms[0]:
+        box = fields.collect(lambda: _parse_box(fields))
+        if box is not None:
+            request.box.CopyFrom(box)
+    elif forms[1]:
+        request.aspect_ratio.CopyFrom(fields.read("aspect_ratio", parse_ratio, request.aspect_ratio))
+    else:
+        if (fields.text("mode") or "").strip().lower() != "auto":
+            fields.errors.append(InvalidField("mode", "The only mode is auto: the box of the subject."))
+        margin = fields.read("margin", lambda text: parse_length("margin", text), compositor_pb2.Length(px=0))
+        request.subject.CopyFrom(
+            compositor_pb2.Crop(
+                margin_top=margin, margin_right=margin, margin_bottom=margin, margin_left=margin
+            )
+        )
+    return request
+
+
+def read_expand(fields: Fields) -> edit_pb2.ExpandRequest:
+    """`left`, `right`, `top`, `bottom` in px, one above 0; or `aspect_ratio`. What is wrong is kept in
+    `fields`.
+    """
+    request = edit_pb2.ExpandRequest()
+    pixels = {side: _read_pixels(fields, side) for side in _SIDES}
+    has_sides = any(fields.text(side) is not None for side in _SIDES)
+    if has_sides == (fields.text("aspect_ratio") is not None):
+        fields.errors.append(
+            InvalidField("left", "Give left, right, top and bottom in pixels, or aspect_ratio; one of both.")
+        )
+    elif has_sides:
+        if not any(pixels.values()):
+            fields.errors.append(InvalidField("left", "Give at least one side more than 0 pixels."))
+        request.borders.CopyFrom(edit_pb2.Borders(**{f"{side}_px": count for side, count in pixels.items()}))
+    else:
+        request.aspect_ratio.CopyFrom(fields.read("aspect_ratio", parse_ratio, request.aspect_ratio))
+    return request
+
+
+def check_prompt(fields: Fields) -> None:
+    """Raises FailedPrecondition (TOOL_UNAVAILABLE) where a text says what to paint."""
+    prompt = (fields.text("prompt") or "").strip()
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise InvalidField("prompt", f"Give at most {MAX_PROMPT_CHARACTERS} characters.")
+    if prompt:
+        raise FailedPrecondition(
+            reasons.ERROR_REASON_TOOL_UNAVAILABLE,
+            "Painting from a prompt needs a generative network, and none is installed here. Leave prompt out "
+            "to fill from the surroundings.",
+        )
+
+
+def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:
+    """The picture that says where. Raises InvalidField when it is missing."""
+    content = form.files.get(field)
+    if content is None:
+        raise InvalidField(field, f"Send a picture of the same size in {field}: white where to fill.")
+    return SentPicture(field, content)
+
+
+def parse_ratio(text: str) -> compositor_pb2.AspectRatio:
+    """`W:H`, whole numbers above 0."""
+    match = _RATIO.fullmatch(text.strip())
+    if match is None or not (int(match[1]) and int(match[2])):
+        raise InvalidField("aspect_ratio", "Give two whole numbers above 0, such as 16:9.")
+    return compositor_pb2.AspectRatio(width=int(match[1]), height=int(match[2]))
+
+
+def _read_pixels(fields: Fields, side: str) -> int:
+    return fields.read(side, lambda text: parse_whole_number(side, text, 0, MAX_BORDER_PX), 0)
+
+
+def _parse_box(fields: Fields) -> compositor_pb2.Region:
+    lengths = []
+    for name in _BOX:
+        text = fields.text(name)
+        if text is None:
+            raise InvalidField(name, "Give all of x, y, width and height.")
+        lengths.append(parse_length(name, text))
+    left, top, width, height = lengths
+    return compositor_pb2.Region(
+        left=left, top=top, right=_sum("width", left, width), bottom=_sum("height", top, height)
+    )
+
+
+def _sum(field: str, start: compositor_pb2.Length, extent: compositor_pb2.Length) -> compositor_pb2.Length:
+    kinds = {start.WhichOneof("value"), extent.WhichOneof("value")}
+    if kinds == {"percent"}:
+        return compositor_pb2.Length(percent=start.percent + extent.percent)
+    if kinds == {"px"}:
+        return compositor_pb2.Length(px=start.px + extent.px)
+    other = "x" if field == "width" else "y"
+    raise InvalidField(field, f"Give {other} and {field} in the same unit, px or %.")

@@ -1,0 +1,135 @@
+"""An edit of a picture, answered with the URL of its result or with the picture itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from matteworks.auth.v1 import auth_pb2
+from matteworks.compositor.v1 import edit_pb2
+from matteworks.jobs.v1 import removal_pb2
+from matteworks_common.errors import MatteworksError
+from matteworks_edge.dialects.base import Dialect
+from matteworks_edge.exchange import exchange_of
+from matteworks_edge.fields.form import read_source
+from matteworks_edge.fields.parameters import parse_format
+from matteworks_edge.fields.reader import Fields
+from matteworks_edge.intake.admission import Slot
+from matteworks_edge.intake.body import RawForm
+from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.jobs_client import caller_for
+from matteworks_edge.operations.editing.tools import Tool
+from matteworks_edge.operations.services import Services
+from matteworks_edge.operations.stored.cutout import StoredCutout
+from matteworks_edge.responses import format_credits, json_response, rate_limit_headers
+from matteworks_removal.content_types import CONTENT_TYPES
+from matteworks_removal.edits import Edit, EditedPicture, EditOrder
+from matteworks_removal.service import Counting, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class EditEndpoint:
+    """Key, body, form, edit, charge, answer.
+
+    `document` writes the answer from the stored result, which stays at most `max_retention_s`; None: the
+    answer is the picture, and nothing is kept.
+    """
+
+    services: Services
+    tool: Tool
+    document: Callable[[StoredCutout], dict[str, Any]] | None = None
+    max_retention_s: float = 0
+
+    async def __call__(self, request: Request) -> Response:
+        services = self.services
+        exchange = exchange_of(request)
+        exchange.route = self.tool.name
+        caller = await authenticate(request, services.auth)
+        with services.admission.slot() as slot:
+            form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
+            order = _parse(form, self.tool, exchange.dialect)
+            start_deadline(request, services.request_timeout_s)
+            return await services.first_answers.once(
+                request, caller, form, lambda: self._answer(request, caller, order, slot)
+            )
+
+    async def _answer(
+        self, request: Request, caller: auth_pb2.AuthenticateResponse, order: EditOrder, slot: Slot
+    ) -> Response:
+        exchange = exchange_of(request)
+        stored: list[removal_pb2.StoredResult] = []
+        owner = caller_for(caller, exchange.dialect.name, self.max_retention_s)
+
+        async def keep(picture: EditedPicture) -> None:
+            if self.document is not None:
+                content_type = CONTENT_TYPES[picture.format]
+                stored.append(await self.services.jobs.store(owner, picture.content, content_type))
+
+        start = time.perf_counter()
+        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+        try:
+            edit = await while_connected(request, self.services.edits.edit(caller, order, progress, keep))
+        except BaseException:
+            for result in stored:
+                await self._drop(caller.account_id, result.result_id)
+            raise
+        headers = _headers(edit, exchange.dialect) | rate_limit_headers(exchange.rate_limit)
+        if self.document is None:
+            picture = edit.picture
+            self.services.metrics.sent_bytes.inc(len(picture.content))
+            return Response(picture.content, 200, headers, CONTENT_TYPES[picture.format])
+        cutout = _cutout(stored[0], edit, time.perf_counter() - start)
+        return json_response(self.document(cutout), headers=headers)
+
+    async def _drop(self, account_id: str, result_id: str) -> None:
+        """What nobody paid for must not stay. If it cannot be deleted now, it goes when it expires."""
+        try:
+            await self.services.jobs.delete(account_id, result_id)
+        except MatteworksError:
+            return
+
+
+def _parse(form: RawForm, tool: Tool, dialect: Dialect) -> EditOrder:
+    """Raises InvalidRequest with every error, or what the tool raises at once."""
+    fields = Fields(form)
+    source = fields.collect(lambda: read_source(form))
+    format_ = fields.read("format", lambda text: parse_format(text, dialect.formats), dialect.default_format)
+    work = tool.read(fields, form, edit_pb2.EditOutput(format=format_))
+    fields.raise_if_wrong()
+    if source is None:
+        raise AssertionError("an error was found, so it was raised above")
+    return EditOrder(
+        source=source,
+        perform=work.perform,
+        price=auth_pb2.Price(credits_milli=1000),
+        parameters=tool.name.encode() + b"\0" + work.parameters,
+        counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
+        others=work.others,
+    )
+
+
+def _headers(edit: Edit, dialect: Dialect) -> dict[str, str]:
+    headers = {
+        dialect.width_header: str(edit.picture.width_px),
+        dialect.height_header: str(edit.picture.height_px),
+        "X-Credits-Charged": format_credits(edit.charged_credits_milli),
+    }
+    return headers | ({"X-Repeated-Request": "true"} if edit.is_repeat else {})
+
+
+def _cutout(result: removal_pb2.StoredResult, edit: Edit, duration_s: float) -> StoredCutout:
+    return StoredCutout(
+        result=result,
+        format=edit.picture.format,
+        width_px=edit.picture.width_px,
+        height_px=edit.picture.height_px,
+        source_width_px=edit.source_width_px,
+        source_height_px=edit.source_height_px,
+        charged_credits_milli=edit.charged_credits_milli,
+        processing_time_ms=round(duration_s * 1000),
+    )

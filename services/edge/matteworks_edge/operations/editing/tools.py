@@ -1,0 +1,128 @@
+"""The editing tools: what each reads from a form, and which call does it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.compositor.v1 import edit_pb2
+from matteworks_common.errors import FailedPrecondition
+from matteworks_edge.dialects.base import Schema
+from matteworks_edge.fields.edits import check_prompt, read_crop, read_expand, read_mask
+from matteworks_edge.fields.reader import Fields
+from matteworks_edge.intake.body import RawForm
+from matteworks_edge.openapi.schemas import TEXT, WHOLE
+from matteworks_removal.clients import EditClient
+from matteworks_removal.edits import EditedPicture
+from matteworks_removal.sources import PictureSource
+
+__all__ = ["CROP", "EXPAND", "FILL", "Tool", "Work", "not_installed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a form asks of a tool. `perform` gets the picture and those in `others`, by their names."""
+
+    perform: Callable[[EditClient, bytes, Mapping[str, bytes]], Awaitable[EditedPicture]]
+    parameters: bytes
+    others: Mapping[str, PictureSource] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`read` keeps what is wrong in the fields, or raises it. `fields` and `files` describe the form."""
+
+    name: str
+    summary: str
+    read: Callable[[Fields, RawForm, edit_pb2.EditOutput], Work]
+    fields: Mapping[str, Schema]
+    files: tuple[str, ...] = ()
+
+
+def _read_crop(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
+    request = read_crop(fields)
+    request.output.CopyFrom(output)
+
+    async def perform(editor: EditClient, image: bytes, _: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.CropRequest()
+        sent.CopyFrom(request)
+        sent.image = image
+        return EditedPicture.from_proto((await editor.crop(sent)).picture)
+
+    return Work(perform, request.SerializeToString(deterministic=True))
+
+
+def _read_expand(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
+    fields.collect(lambda: check_prompt(fields))
+    request = read_expand(fields)
+    request.output.CopyFrom(output)
+
+    async def perform(editor: EditClient, image: bytes, _: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.ExpandRequest()
+        sent.CopyFrom(request)
+        sent.image = image
+        return EditedPicture.from_proto((await editor.expand(sent)).picture)
+
+    return Work(perform, request.SerializeToString(deterministic=True))
+
+
+def _read_fill(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
+    fields.collect(lambda: check_prompt(fields))
+    mask = fields.collect(lambda: read_mask(form))
+
+    async def perform(editor: EditClient, image: bytes, others: Mapping[str, bytes]) -> EditedPicture:
+        request = edit_pb2.EraseRequest(image=image, mask_image=others["mask_file"], output=output)
+        return EditedPicture.from_proto((await editor.erase(request)).picture)
+
+    others: dict[str, PictureSource] = {} if mask is None else {"mask_file": mask}
+    return Work(perform, output.SerializeToString(deterministic=True), others)
+
+
+CROP: Final = Tool(
+    "crop",
+    "Cut a part out of a picture",
+    _read_crop,
+    {
+        "x": {**TEXT, "description": "Left edge, px or %."},
+        "y": {**TEXT, "description": "Upper edge, px or %."},
+        "width": {**TEXT, "description": "Width, in the unit of x."},
+        "height": {**TEXT, "description": "Height, in the unit of y."},
+        "aspect_ratio": {**TEXT, "description": "W:H: the largest part of this ratio, around the subject."},
+        "mode": {**TEXT, "description": "auto: the subject's box."},
+        "margin": {**TEXT, "default": "0", "description": "Room around the subject, px or %."},
+    },
+)
+EXPAND: Final = Tool(
+    "expand",
+    "Make a picture larger on any side",
+    _read_expand,
+    {
+        **{
+            side: {**WHOLE, "default": 0, "description": "Pixels to add."}
+            for side in ("left", "right", "top", "bottom")
+        },
+        "aspect_ratio": {**TEXT, "description": "W:H, by the least that must be added."},
+        "prompt": {**TEXT, "description": "What to paint; needs a generative network."},
+    },
+)
+FILL: Final = Tool(
+    "fill",
+    "Fill a part of a picture",
+    _read_fill,
+    {"prompt": {**TEXT, "description": "What to paint; without it the surroundings are continued."}},
+    ("mask_file",),
+)
+
+
+def not_installed(name: str, summary: str) -> Tool:
+    """A tool whose network is not here: it says so, and how to get it."""
+
+    def read(_: Fields, __: RawForm, ___: edit_pb2.EditOutput) -> Work:
+        raise FailedPrecondition(
+            reasons.ERROR_REASON_TOOL_UNAVAILABLE,
+            f"The tool {name} is not installed here. Ask the operator of this server for it.",
+        )
+
+    return Tool(name, summary, read, {})

@@ -1,0 +1,144 @@
+"""bgeraser's tools through every real process: what they answer, what they make, and what they cost."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.support.stack import RunningStack
+
+pytestmark = pytest.mark.stack
+
+
+def call(
+    stack: RunningStack, tool: str, photo: bytes, mask: bytes | None = None, **fields: str
+) -> httpx.Response:
+    files = {"image": ("photo.jpg", photo)} | ({"mask_file": ("mask.png", mask)} if mask else {})
+    return httpx.post(
+        f"{stack.base_url}/api/tools/{tool}",
+        headers={"Authorization": f"Bearer {stack.key}"},
+        data=fields,
+        files=files,
+        timeout=90,
+    )
+
+
+def data_of(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert (list(document), document["success"]) == (["success", "data"], True)
+    data: dict[str, Any] = document["data"]
+    assert list(data) == ["imageUrl", "width", "height", "format", "processingTimeMs"]
+    assert isinstance(data["processingTimeMs"], int)
+    return data
+
+
+def picture_of(data: dict[str, Any]) -> Image.Image:
+    answer = httpx.get(data["imageUrl"], timeout=30)
+    assert answer.status_code == 200
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (data["width"], data["height"])
+    return picture
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    document = answer.json()
+    assert (list(document), document["success"]) == (["success", "error"], False)
+    assert document["error"]["message"]
+    return answer.status_code, document["error"]["code"]
+
+
+@pytest.fixture
+def photo(demo_photo: Path) -> bytes:
+    return demo_photo.read_bytes()
+
+
+def test_a_removal_is_told_by_url(running_stack: RunningStack, photo: bytes) -> None:
+    answer = call(running_stack, "bg-removal", photo)
+    cutout = picture_of(data_of(answer))
+    assert (cutout.format, cutout.mode, cutout.size) == ("PNG", "RGBA", (512, 512))
+    assert answer.headers["x-credits-charged"] == "1"
+    assert answer.headers["x-ratelimit-remaining"].isdecimal()
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"x": "10", "y": "20px", "width": "100", "height": "50"}, (100, 50)),
+        ({"x": "25%", "y": "0%", "width": "50%", "height": "100%"}, (256, 512)),
+        ({"aspect_ratio": "2:1"}, (512, 256)),
+    ],
+    ids=str,
+)
+def test_a_part_is_cut_out_as_asked(
+    running_stack: RunningStack, photo: bytes, fields: dict[str, str], size: tuple[int, int]
+) -> None:
+    assert picture_of(data_of(call(running_stack, "crop", photo, **fields))).size == size
+
+
+def test_a_crop_to_the_subject_follows_its_margin(running_stack: RunningStack, photo: bytes) -> None:
+    tight = data_of(call(running_stack, "crop", photo, mode="auto"))
+    wide = data_of(call(running_stack, "crop", photo, mode="auto", margin="10px", format="jpg"))
+    assert tight["width"] <= wide["width"] <= tight["width"] + 20
+    assert wide["format"] == "jpg"
+    assert picture_of(wide).format == "JPEG"
+
+
+def test_a_picture_grows_around_itself(running_stack: RunningStack, photo: bytes) -> None:
+    grown = picture_of(data_of(call(running_stack, "generative-expand", photo, left="64", top="32")))
+    assert grown.size == (576, 544)
+    with Image.open(io.BytesIO(photo)) as source:
+        assert np.array_equal(np.asarray(grown.convert("RGB"))[32:, 64:], np.asarray(source.convert("RGB")))
+
+
+def test_a_part_is_filled_and_the_rest_stays(running_stack: RunningStack, photo: bytes) -> None:
+    mask = Image.new("L", (512, 512))
+    ImageDraw.Draw(mask).ellipse((20, 20, 90, 90), fill=255)
+    encoded = io.BytesIO()
+    mask.save(encoded, "PNG")
+    filled = picture_of(data_of(call(running_stack, "generative-fill", photo, encoded.getvalue())))
+    with Image.open(io.BytesIO(photo)) as source:
+        before, after = np.asarray(source.convert("RGB")), np.asarray(filled.convert("RGB"))
+    changed = (before != after).any(axis=2)
+    assert changed.any()
+    assert not (changed & (np.asarray(mask) == 0)).any()
+
+
+@pytest.mark.parametrize(
+    ("tool", "fields", "expected"),
+    [
+        ("crop", {}, (400, "INVALID_PARAMETER")),
+        ("crop", {"mode": "auto", "aspect_ratio": "1:1"}, (400, "INVALID_PARAMETER")),
+        ("crop", {"x": "1", "y": "1", "width": "10"}, (400, "INVALID_PARAMETER")),
+        ("crop", {"x": "1", "y": "1", "width": "50%", "height": "5"}, (400, "INVALID_PARAMETER")),
+        ("crop", {"x": "500", "y": "1", "width": "50", "height": "5"}, (400, "INVALID_PARAMETER")),
+        ("crop", {"aspect_ratio": "0:1"}, (400, "INVALID_PARAMETER")),
+        ("crop", {"mode": "manual"}, (400, "INVALID_PARAMETER")),
+        ("generative-expand", {}, (400, "INVALID_PARAMETER")),
+        ("generative-expand", {"left": "0"}, (400, "INVALID_PARAMETER")),
+        ("generative-expand", {"left": "99999"}, (400, "INVALID_PARAMETER")),
+        ("generative-expand", {"left": "10", "prompt": "a beach"}, (501, "TOOL_UNAVAILABLE")),
+        ("generative-fill", {}, (400, "INVALID_PARAMETER")),
+        ("generative-fill", {"prompt": "x" * 1001}, (400, "INVALID_PARAMETER")),
+        ("bg-removal", {"format": "psd"}, (400, "INVALID_PARAMETER")),
+        ("no-such-tool", {}, (404, "NOT_FOUND")),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_told_and_free(
+    running_stack: RunningStack, photo: bytes, tool: str, fields: dict[str, str], expected: tuple[int, str]
+) -> None:
+    answer = call(running_stack, tool, photo, **fields)
+    assert error_of(answer) == expected
+    assert answer.headers["x-credits-charged"] == "0"
+
+
+def test_a_file_that_is_no_picture_and_a_missing_one_are_told_apart(running_stack: RunningStack) -> None:
+    assert error_of(call(running_stack, "bg-removal", b"no picture at all")) == (415, "UNSUPPORTED_FORMAT")
+    assert error_of(call(running_stack, "bg-removal", b"")) == (400, "INVALID_PARAMETER")
