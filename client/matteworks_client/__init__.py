@@ -9,6 +9,7 @@
 """
 
 from matteworks_client.async_client import AsyncMatteworksClient
+from matteworks_client.jobs import Batch, Item, StoredResult
 from matteworks_client.results import Account, Box, Cutout, Facts, Matte, Model, Size
 from matteworks_client.retrying import RetryPolicy
 from matteworks_client.sync_client import MatteworksClient
@@ -17,13 +18,16 @@ from matteworks_common.errors import MatteworksError
 __all__ = [
     "Account",
     "AsyncMatteworksClient",
+    "Batch",
     "Box",
     "Cutout",
     "Facts",
+    "Item",
     "Matte",
     "MatteworksClient",
     "MatteworksError",
     "Model",
     "RetryPolicy",
     "Size",
+    "StoredResult",
 ]

@@ -18,10 +18,16 @@ from matteworks_cli.commands.accounts import (
     show_log,
     show_usage,
 )
+from matteworks_cli.commands.batch import (
+    cancel_batch,
+    download_batch,
+    list_batches,
+    submit_batch,
+    watch_batch,
+)
 from matteworks_cli.commands.bulk import bulk
-from matteworks_cli.commands.compose_config import compose_config
 from matteworks_cli.commands.demo import demo
-from matteworks_cli.commands.envoy_config import envoy_config
+from matteworks_cli.commands.generated_configs import compose_config, envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
 from matteworks_cli.commands.models import list_models, pull_models
 from matteworks_cli.commands.remove import remove
@@ -38,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _accounts = typer.Typer(help="Accounts of a running stack: plans, credits, usage.", no_args_is_help=True)
+_batch = typer.Typer(help="Batches: hand pictures in, and fetch the results later.", no_args_is_help=True)
 _keys = typer.Typer(help="API keys of a running stack.", no_args_is_help=True)
 _models = typer.Typer(help="The networks: which there are, and their weights.", no_args_is_help=True)
 
@@ -60,6 +67,11 @@ app.command("bulk")(_told_in_one_sentence(bulk))
 app.command("demo")(_told_in_one_sentence(demo))
 app.command("compose-config")(_told_in_one_sentence(compose_config))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
+_batch.command("submit")(_told_in_one_sentence(submit_batch))
+_batch.command("watch")(_told_in_one_sentence(watch_batch))
+_batch.command("download")(_told_in_one_sentence(download_batch))
+_batch.command("cancel")(_told_in_one_sentence(cancel_batch))
+_batch.command("list")(_told_in_one_sentence(list_batches))
 _keys.command("create")(_told_in_one_sentence(create_key))
 _keys.command("list")(_told_in_one_sentence(list_keys))
 _keys.command("restrict")(_told_in_one_sentence(restrict_key))
@@ -75,5 +87,6 @@ _accounts.command("grant")(_told_in_one_sentence(grant_credits))
 _accounts.command("usage")(_told_in_one_sentence(show_usage))
 _accounts.command("log")(_told_in_one_sentence(show_log))
 app.add_typer(_accounts, name="accounts")
+app.add_typer(_batch, name="batch")
 app.add_typer(_keys, name="keys")
 app.add_typer(_models, name="models")

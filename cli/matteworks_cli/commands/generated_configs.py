@@ -1,4 +1,4 @@
-"""`matteworks envoy-config`: print, write or check the configuration for any set of addresses."""
+"""`matteworks envoy-config` and `compose-config`: print what is made from the topology, or check a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from matteworks_deploy.compose import compose_yaml
 from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.parts import envoy_binary, require_extras
@@ -69,6 +70,19 @@ def envoy_config(
         raise CommandFailed(f"{check} is not current; run: matteworks envoy-config > {check}")
     if not validate and check is None:
         sys.stdout.write(config)
+
+
+def compose_config(
+    check: Annotated[
+        Path | None, typer.Option(help="Print nothing; fail when this file differs.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print compose.yaml as the topology has it."""
+    text = compose_yaml()
+    if check is None:
+        sys.stdout.write(text)
+    elif not check.is_file() or check.read_text() != text:
+        raise CommandFailed(f"{check} is not current; run: matteworks compose-config > {check}")
 
 
 def _endpoint(text: str) -> Endpoint:
