@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import grpc
 
-from matteworks_common.context import PROBE_KEY, REQUEST_ID_KEY, current_call
+from matteworks_common.context import DEFERRED_KEY, PROBE_KEY, REQUEST_ID_KEY, current_call
 from matteworks_common.errors import DeadlineExceeded, from_rpc_error
 from matteworks_common.telemetry import inject_trace
 
@@ -36,10 +36,13 @@ def open_channel(target: str, max_message_bytes: int) -> grpc.aio.Channel:
 
 
 def carried_metadata(metadata: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[str, str], ...]:
-    """`metadata` with the request id and the trace of the current call, for what `call` cannot open."""
+    """`metadata` with the request id, the urgency and the trace of the current call, for what `call`
+    cannot open.
+    """
     context = current_call.get()
     request_id = ((REQUEST_ID_KEY, context.request_id),) if context else ()
-    return (*metadata, *inject_trace(), *request_id)
+    urgency = ((DEFERRED_KEY, "1"),) if context and context.is_deferred else ()
+    return (*metadata, *inject_trace(), *request_id, *urgency)
 
 
 async def call(
@@ -51,7 +54,7 @@ async def call(
 ) -> Response:
     """Call `method` within `timeout_s` and within what is left of the current call's deadline.
 
-    Passes request id and trace on. Raises the MatteworksError that the other side raised;
+    Passes request id, urgency and trace on. Raises the MatteworksError that the other side raised;
     DeadlineExceeded at once when too little time is left.
     """
     context = current_call.get()

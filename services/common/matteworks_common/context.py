@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 REQUEST_ID_KEY = "x-request-id"
+# Marks work that nobody waits for: it goes behind other calls.
+DEFERRED_KEY = "x-matteworks-deferred"
 # Marks a call that only asks whether the service is there; it gets the usual answer and is logged at debug.
 PROBE_KEY = "x-matteworks-probe"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -16,11 +18,12 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """`deadline_s` is on the monotonic clock; None: the caller set none."""
+    """`deadline_s` is on the monotonic clock; None: the caller set none. `is_deferred`: nobody waits."""
 
     request_id: str
     deadline_s: float | None
     is_probe: bool = False
+    is_deferred: bool = False
 
     def remaining_s(self) -> float | None:
         """Seconds left, 0 or less when the deadline has passed; None without a deadline."""
@@ -28,6 +31,12 @@ class CallContext:
 
 
 current_call: ContextVar[CallContext | None] = ContextVar("current_call", default=None)
+
+
+def is_deferred() -> bool:
+    """Whether the current call is work that nobody waits for."""
+    call = current_call.get()
+    return call is not None and call.is_deferred
 
 
 def new_request_id() -> str:

@@ -15,7 +15,14 @@ import grpc
 import structlog
 from opentelemetry import trace
 
-from matteworks_common.context import PROBE_KEY, REQUEST_ID_KEY, CallContext, accept_request_id, current_call
+from matteworks_common.context import (
+    DEFERRED_KEY,
+    PROBE_KEY,
+    REQUEST_ID_KEY,
+    CallContext,
+    accept_request_id,
+    current_call,
+)
 from matteworks_common.errors import (
     STATUS_DETAILS_KEY,
     DeadlineExceeded,
@@ -83,6 +90,7 @@ class ContextInterceptor(CallInterceptor):
             request_id=accept_request_id(getattr(request, "request_id", "") or metadata.get(REQUEST_ID_KEY)),
             deadline_s=None if remaining_s is None else time.monotonic() + remaining_s,
             is_probe=PROBE_KEY in metadata,
+            is_deferred=DEFERRED_KEY in metadata,
         )
         token = current_call.set(call)
         try:

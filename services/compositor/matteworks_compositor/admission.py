@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from matteworks_common.clock import Clock
+from matteworks_common.context import is_deferred
 from matteworks_common.errors import DeadlineExceeded, overloaded
+from matteworks_compositor.yielding import InteractiveFirst
 
 __all__ = ["Admission"]
 
@@ -33,13 +35,21 @@ class Admission:
     """A first-come semaphore over megapixels. For one event loop.
 
     `capacity_megapixels` may be in flight at once, `max_waiting_megapixels` may wait. A request that
-    weighs more than the capacity counts as the whole capacity: it runs alone.
+    weighs more than the capacity counts as the whole capacity: it runs alone. Deferred requests get in
+    line when `turns` says so.
     """
 
-    def __init__(self, capacity_megapixels: int, max_waiting_megapixels: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        capacity_megapixels: int,
+        max_waiting_megapixels: int,
+        clock: Clock,
+        turns: InteractiveFirst | None = None,
+    ) -> None:
         self._capacity = capacity_megapixels
         self._max_waiting = max_waiting_megapixels
         self._clock = clock
+        self._turns = turns
         self._waiters: deque[_Waiter] = deque()
         self._seconds_per_megapixel = 0.1
         self.in_flight_megapixels = 0
@@ -53,6 +63,20 @@ class Admission:
         wait was too long.
         """
         weight = min(max(megapixels, 1), self._capacity)
+        came_s = self._clock.monotonic_s()
+        async with self._turn(timeout_s):
+            if timeout_s is not None:
+                timeout_s -= self._clock.monotonic_s() - came_s
+            async with self._admitted(weight, timeout_s):
+                yield
+
+    def _turn(self, timeout_s: float | None) -> AbstractAsyncContextManager[None]:
+        if self._turns is None:
+            return nullcontext()
+        return self._turns.deferred(timeout_s) if is_deferred() else self._turns.interactive()
+
+    @asynccontextmanager
+    async def _admitted(self, weight: int, timeout_s: float | None) -> AsyncIterator[None]:
         await self._enter(weight, timeout_s)
         start_s = self._clock.monotonic_s()
         try:

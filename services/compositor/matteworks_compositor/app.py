@@ -24,6 +24,7 @@ from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.servicer import CompositorServicer
 from matteworks_compositor.settings import CompositorSettings
+from matteworks_compositor.yielding import InteractiveFirst
 from matteworks_imaging.decoding import Decoder, configure_libvips
 
 __all__ = ["build"]
@@ -43,9 +44,10 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
     configure_libvips(threads)
     cv2.setNumThreads(threads)
     registry = CollectorRegistry()
-    admission = Admission(
-        settings.max_megapixels_in_flight, settings.max_megapixels_waiting, clock or SystemClock()
-    )
+    clock = clock or SystemClock()
+    # One core stays for whoever comes next.
+    turns = InteractiveFirst(clock, quiet_s=settings.quiet_s, most_deferred=max(1, threads - 1))
+    admission = Admission(settings.max_megapixels_in_flight, settings.max_megapixels_waiting, clock, turns)
     async with AsyncExitStack() as opened:
         channel = await opened.enter_async_context(
             open_channel(settings.inference_target, settings.max_message_bytes)
@@ -57,7 +59,7 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         compositor = Compositor(
             Pipeline(steps, executor),
             admission,
-            CompositorMetrics(registry, admission),
+            CompositorMetrics(registry, admission, turns),
             settings.max_message_bytes - ENVELOPE_BYTES,
         )
         editor = Editor(

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from matteworks_common.telemetry import DURATION_BUCKETS_S
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.options.model import OutputFormat
+from matteworks_compositor.yielding import InteractiveFirst
 
 __all__ = ["CompositorMetrics"]
 
@@ -14,7 +15,7 @@ __all__ = ["CompositorMetrics"]
 class CompositorMetrics:
     """Labels come from closed sets: step names, output formats, reasons."""
 
-    def __init__(self, registry: CollectorRegistry, admission: Admission) -> None:
+    def __init__(self, registry: CollectorRegistry, admission: Admission, turns: InteractiveFirst) -> None:
         self._steps = Histogram(
             "matteworks_compositor_step_seconds",
             "Time of one step of the pipeline.",
@@ -41,6 +42,12 @@ class CompositorMetrics:
             registry=registry,
         )
         waiting.set_function(lambda: admission.waiting_megapixels)
+        deferred = Gauge(
+            "matteworks_compositor_deferred_waiting",
+            "Pictures of batches that wait until nobody else does.",
+            registry=registry,
+        )
+        deferred.set_function(lambda: turns.waiting_count)
 
     def observe_step(self, step: str, duration_s: float) -> None:
         """Count one run of a step."""

@@ -36,6 +36,14 @@ class CompositorSettings(ServiceSettings):
         400, ge=0, description="Megapixels that may wait for their turn before requests are refused."
     )
 
+    quiet_s: float = Field(
+        0.5,
+        ge=0,
+        le=60,
+        description="Seconds after the last picture that somebody waited for until pictures of batches begin "
+        "freely; before, they get 3 % of the time. 0: only while somebody waits.",
+    )
+
     @property
     def thread_count(self) -> int:
         """`threads`, or the number of cores that this process may use."""

@@ -81,9 +81,12 @@ class Bench:
         """Until the device has begun one more batch."""
         await asyncio.get_running_loop().run_in_executor(None, self.runner.begun.acquire)
 
-    def submit(self, item: int, key: str = "k", deadline_s: float | None = None) -> asyncio.Task[int]:
+    def submit(
+        self, item: int, key: str = "k", deadline_s: float | None = None, *, is_deferred: bool = False
+    ) -> asyncio.Task[int]:
         async def result() -> int:
-            return (await self.queue.submit(key, item, deadline_s=deadline_s)).result
+            outcome = await self.queue.submit(key, item, deadline_s=deadline_s, is_deferred=is_deferred)
+            return outcome.result
 
         return asyncio.create_task(result())
 
@@ -153,6 +156,32 @@ async def test_different_keys_never_share_a_run_and_take_turns() -> None:
         order = [key for key, _ in b.runner.batches[1:]]
         # One full batch of the crowded key may have been prepared ahead, one more have its turn.
         assert order.index("rare") <= 2
+
+
+async def test_deferred_items_wait_for_all_others_and_share_no_run_with_them() -> None:
+    async with bench() as b:
+        await b.occupy()
+        deferred = [b.submit(item, is_deferred=True) for item in range(5)]
+        await until(lambda: b.queue.waiting_count == 5)
+        urgent = [b.submit(item, key=key) for item, key in ((10, "k"), (11, "other"))]
+        await until(lambda: b.queue.waiting_count + len(b.runner.prepared) >= 8)
+        b.runner.gate.set()
+        await asyncio.gather(*deferred, *urgent)
+        assert [items for _, items in b.runner.batches[1:]] == [[10], [11], [0, 1, 2, 3], [4]]
+
+
+async def test_a_deferred_item_is_not_handed_to_a_busy_device() -> None:
+    """Even a full batch of them waits: whoever comes next would be behind it."""
+    async with bench() as b:
+        await b.occupy()
+        deferred = [b.submit(item, is_deferred=True) for item in range(4)]
+        await until(lambda: b.queue.waiting_count == 4)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert b.queue.waiting_count == 4
+        assert b.queue.expected_wait_s() <= b.queue.expected_wait_s(is_deferred=True)
+        b.runner.gate.set()
+        await asyncio.gather(*deferred)
 
 
 async def test_a_key_that_cannot_batch_runs_one_by_one() -> None:

@@ -110,11 +110,10 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         """Batches that the device's thread has: the one that runs and the one after it."""
         return self._device_batch_count
 
-    @property
-    def expected_wait_s(self) -> float:
+    def expected_wait_s(self, *, is_deferred: bool = False) -> float:
         """Seconds until the device would take an item submitted now, from the time of recent items."""
         ahead = [(batch.key, len(batch.entries)) for batch in self._taken]
-        ahead += self._waiting.counts()
+        ahead += self._waiting.counts(is_deferred=is_deferred)
         return sum(count * self._item_run_s.get(key, 0.0) for key, count in ahead)
 
     def start(self) -> None:
@@ -122,17 +121,20 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         self._dispatcher = asyncio.create_task(self._dispatch())
         self._dispatcher.add_done_callback(self._dispatcher_ended)
 
-    async def submit(self, key: KeyT, item: ItemT, *, deadline_s: float | None = None) -> Outcome[ResultT]:
-        """The outcome of `item`, at the latest at `deadline_s` on the clock's monotonic scale.
+    async def submit(
+        self, key: KeyT, item: ItemT, *, deadline_s: float | None = None, is_deferred: bool = False
+    ) -> Outcome[ResultT]:
+        """The outcome of `item`, at the latest at `deadline_s` on the clock's monotonic scale. Deferred
+        items go behind all others.
 
         Raises LimitExceeded (OVERLOADED) at once when the queue is full or the item could not begin in
         time, and later when it has waited too long; DeadlineExceeded at its deadline, also while it
         runs; Unavailable when the engine failed or the queue closes.
         """
         now_s = self._clock.monotonic_s()
-        self._admit(now_s, deadline_s)
+        self._admit(now_s, deadline_s, is_deferred)
         entry: Entry[KeyT, ItemT, ResultT] = Entry(
-            key, item, now_s, asyncio.get_running_loop().create_future()
+            key, item, now_s, asyncio.get_running_loop().create_future(), is_deferred
         )
         self._waiting.add(entry)
         self._tell_depth()
@@ -182,7 +184,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
 
     # --- admission and expiry ------------------------------------------------------------------
 
-    def _admit(self, now_s: float, deadline_s: float | None) -> None:
+    def _admit(self, now_s: float, deadline_s: float | None, is_deferred: bool) -> None:
         if self._lost is not None:
             raise Unavailable(
                 "The engine of this server is gone; it restarts.", reason=reasons.ERROR_REASON_ENGINE_FAILED
@@ -192,7 +194,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         if deadline_s is not None and deadline_s <= now_s:
             self._observer.item_dropped("late")
             raise DeadlineExceeded()
-        expected_s = self.expected_wait_s
+        expected_s = self.expected_wait_s(is_deferred=is_deferred)
         if len(self._waiting) >= self._limits.max_queued_items:
             self._observer.item_dropped("full")
             raise overloaded("The queue is full.", expected_s)
@@ -223,7 +225,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         if not entry.future.done() and self._forget(entry):
             self._observer.item_dropped("waited")
             entry.future.set_exception(
-                overloaded("The request waited too long for the device.", self.expected_wait_s)
+                overloaded("The request waited too long for the device.", self.expected_wait_s())
             )
 
     def _forget(self, entry: Entry[KeyT, ItemT, ResultT]) -> bool:
@@ -288,9 +290,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         """The next batch: once the device is free and something waits, or once a full one waits."""
         async with self._changed:
             while True:
-                await self._changed.wait_for(
-                    lambda: len(self._waiting) > 0 and self._device_batch_count < _DEVICE_BATCHES
-                )
+                await self._changed.wait_for(self._may_take)
                 if self._waiting.next_count >= self._most_items(self._waiting.next_key):
                     break
                 if self._device_batch_count:
@@ -302,6 +302,11 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
                     break
                 await self._change_within(hold_s)
             return self._take()
+
+    def _may_take(self) -> bool:
+        # Deferred work is not handed over ahead: others who come meanwhile would be behind it.
+        most = 1 if self._waiting.next_is_deferred else _DEVICE_BATCHES
+        return len(self._waiting) > 0 and self._device_batch_count < most
 
     def _most_items(self, key: KeyT) -> int:
         most = self._limits.max_batch_items

@@ -107,8 +107,8 @@ class ItemRunner:
             starts = await self._items.start(account_id, item_id)
         except Unavailable as error:
             raise TryLater(error.retry_after_s or 1.0) from error
-        # Every call below is bounded by the time of this try.
-        current_call.set(CallContext(item_id, time.monotonic() + self._timeout_s))
+        # Every call below is bounded by the time of this try, and goes behind those that somebody waits for.
+        current_call.set(CallContext(item_id, time.monotonic() + self._timeout_s, is_deferred=True))
         start_s = self._clock.monotonic_s()
         with self._metrics.in_flight.track_inprogress():
             await self._bring_to_an_end(item, starts)

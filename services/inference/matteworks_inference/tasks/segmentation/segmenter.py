@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
 
+from matteworks_common.context import is_deferred
 from matteworks_common.stages import Stages
 from matteworks_inference.engines.contract import NetworkKey, Tensors
 from matteworks_inference.networks.graph import MATTE, PIXELS
@@ -233,9 +234,10 @@ class Segmenter:
         try:
             async with asyncio.TaskGroup() as group:
                 for key, pixels in inputs:
-                    tasks.append(
-                        group.create_task(self._queue.submit(key, {PIXELS: pixels}, deadline_s=deadline_s))
+                    running = self._queue.submit(
+                        key, {PIXELS: pixels}, deadline_s=deadline_s, is_deferred=is_deferred()
                     )
+                    tasks.append(group.create_task(running))
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
