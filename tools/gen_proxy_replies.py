@@ -20,6 +20,10 @@ TARGET = (
 )
 
 
+# Envoy puts the request's id in its place.
+REQUEST_ID = "%REQ(X-REQUEST-ID)%"
+
+
 def replies() -> str:
     """By provider: the roots of its paths, and the bodies by status that differ from the usual document."""
     described = []
@@ -33,7 +37,7 @@ def replies() -> str:
             codes = dialect.proxy_codes
             code = codes.get(reply.status, codes.get(0, reply.code))
             told = ({"title": reply.title, "code": code},)
-            document = dialect.error_document(ErrorAnswer(reply.status, told, {}))
+            document = dialect.error_document(ErrorAnswer(reply.status, told, {}, REQUEST_ID))
             body = json.dumps(document, separators=(",", ":"))
             if body != reply.body():
                 bodies[str(reply.status)] = body

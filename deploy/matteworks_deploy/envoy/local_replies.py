@@ -35,6 +35,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     ResponseMapper,
 )
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
+from envoy_data_plane.google.protobuf import Struct
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 # Made by tools/gen_proxy_replies.py from the providers' modules.
@@ -108,6 +109,11 @@ def _replies_of_providers() -> list[ResponseMapper]:
     for provider in providers:
         for status, body in provider["bodies"].items():
             mapper = _mapper(ComparisonFilterOp.EQ, int(status), usual[int(status)])
+            if "%REQ(" in body:
+                # Each value is escaped by itself: whoever sends the id cannot write into the document.
+                mapper.body_format_override = SubstitutionFormatString(
+                    json_format=Struct.from_dict(json.loads(body)), content_type=CONTENT_TYPE
+                )
             mapper.body = DataSource(inline_string=body)
             is_status = _status_is(ComparisonFilterOp.EQ, int(status))
             mapper.filter = AccessLogFilter(

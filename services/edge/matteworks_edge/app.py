@@ -20,7 +20,8 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
-from matteworks_edge.dialects.base import Dialect, Handler
+from matteworks_edge.dialects.base import Dialect, Endpoint, Handler
+from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.admission import Admission
 from matteworks_edge.jobs_client import JobsClient
 from matteworks_edge.metrics import EdgeMetrics
@@ -111,6 +112,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             submissions=_open_submissions(settings, deps.clock),
             admission=Admission(settings.max_requests_in_flight, settings.max_buffered_bytes, metrics),
             metrics=metrics,
+            is_ready=lambda: monitor.is_serving,
             receive_timeout_s=settings.receive_timeout_s,
             request_timeout_s=settings.request_timeout_s,
         )
@@ -146,19 +148,36 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
 def _provider_routes(dialects: Sequence[Dialect], services: Services) -> Iterator[BaseRoute]:
     """Every path as its provider has it, and again under the provider's prefix."""
     prefixed: dict[str, list[BaseRoute]] = {}
+    handlers: dict[str, Handler] = {}
+    for dialect in dialects:
+        for endpoint in dialect.endpoints:
+            handler = _as_function(_in_words_of(endpoint, endpoint.operation.serve(services)))
+            handlers[endpoint.operation_id] = handler
+            route = Route(endpoint.path, handler, methods=[endpoint.method])
+            prefixed.setdefault(dialect.prefix, []).append(route)
     for shared in shared_paths(dialects):
-        handlers = {
-            name: (dialect, endpoint.operation.serve(services))
+        candidates = {
+            name: (dialect, handlers[endpoint.operation_id])
             for name, (dialect, endpoint) in shared.endpoints.items()
         }
-        for dialect, handler in handlers.values():
-            route = Route(shared.path, _as_function(handler), methods=[shared.method])
-            prefixed.setdefault(dialect.prefix, []).append(route)
-        only = next(iter(handlers.values()))[1]
-        handler = only if len(handlers) == 1 else SharedEndpoint(services, handlers)
-        yield Route(shared.path, _as_function(handler), methods=[shared.method])
+        only = next(iter(candidates.values()))[1]
+        handler = only if len(candidates) == 1 else _as_function(SharedEndpoint(services, candidates))
+        yield Route(shared.path, handler, methods=[shared.method])
     for prefix, routes in prefixed.items():
         yield Mount(prefix, routes=routes)
+
+
+def _in_words_of(endpoint: Endpoint, handler: Handler) -> Handler:
+    """`handler`, whose errors are told as the endpoint tells them."""
+    if endpoint.error_document is None:
+        return handler
+
+    async def handle(request: Request) -> Response:
+        exchange = exchange_of(request)
+        exchange.dialect = endpoint.spoken(exchange.dialect)
+        return await handler(request)
+
+    return handle
 
 
 def _open_fetcher(

@@ -265,6 +265,7 @@ class ErrorAnswer:
     status: int
     errors: tuple[dict[str, str], ...]
     headers: dict[str, str]
+    request_id: str = ""
 
     @property
     def sentence(self) -> str:
@@ -278,7 +279,9 @@ def error_list(answer: ErrorAnswer) -> object:
     return {"errors": list(answer.errors)}
 
 
-def answer_for(errors: Sequence[MatteworksError], overrides: Mapping[Reason, PublicError]) -> ErrorAnswer:
+def answer_for(
+    errors: Sequence[MatteworksError], overrides: Mapping[Reason, PublicError], request_id: str = ""
+) -> ErrorAnswer:
     """The public form of `errors`; the first one decides the status.
 
     429 and 503 always carry an integer Retry-After of at least one second.
@@ -288,7 +291,7 @@ def answer_for(errors: Sequence[MatteworksError], overrides: Mapping[Reason, Pub
     headers = {}
     if status in _RETRIED:
         headers["Retry-After"] = str(max(1, math.ceil(errors[0].retry_after_s or 1)))
-    return ErrorAnswer(status, told, headers)
+    return ErrorAnswer(status, told, headers, request_id)
 
 
 def _public(error: MatteworksError, overrides: Mapping[Reason, PublicError]) -> PublicError:

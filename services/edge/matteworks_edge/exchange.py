@@ -36,7 +36,11 @@ class Exchange:
     @property
     def body_rules(self) -> BodyRules:
         """How the body is read."""
-        return BodyRules(self.dialect.field_names, self.max_file_bytes or self.dialect.max_file_bytes)
+        return BodyRules(
+            self.dialect.field_names,
+            self.max_file_bytes or self.dialect.max_file_bytes,
+            self.dialect.takes_raw_body,
+        )
 
     def keep_reservation(self, reservation: auth_pb2.ReserveResponse) -> None:
         """Remember what the books and the rate limit say, also for an answer that fails later."""

@@ -108,7 +108,7 @@ class ExchangeMiddleware:
                     errors = self._errors_of(error, exchange)
                     exchange.outcome = errors[0].reason_name
                     if not is_started:
-                        answer = answer_for(errors, exchange.dialect.errors)
+                        answer = answer_for(errors, exchange.dialect.errors, exchange.request_id)
                         response = error_response(
                             answer,
                             rate_limit_headers(exchange.rate_limit)

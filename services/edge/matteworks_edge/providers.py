@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from matteworks_edge.dialects.backgrounderase import BACKGROUNDERASE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.dialects.bgeraser import BGERASER
 from matteworks_edge.dialects.bgeraser_tools import BGERASER_TOOLS
@@ -19,7 +20,17 @@ from matteworks_edge.dialects.slazzer import SLAZZER
 __all__ = ["PROVIDERS", "PathOwners", "SharedPath", "owned_roots", "shared_paths"]
 
 # Of a path that several have, the first owns it for callers whose key says nothing else.
-PROVIDERS: Final = (REMOVE_BG, BGERASER, BGERASER_TOOLS, BGREMOVER, PHOTOROOM, CLIPDROP, SLAZZER, PICSART)
+PROVIDERS: Final = (
+    REMOVE_BG,
+    BGERASER,
+    BGERASER_TOOLS,
+    BGREMOVER,
+    BACKGROUNDERASE,
+    PHOTOROOM,
+    CLIPDROP,
+    SLAZZER,
+    PICSART,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +43,12 @@ class SharedPath:
 
 
 def shared_paths(dialects: Sequence[Dialect]) -> list[SharedPath]:
-    """Every path of `dialects` with those who have it, by the name of the dialect."""
+    """Every path of `dialects` that needs no prefix, with those who have it, by the name of the dialect."""
     found: dict[tuple[str, str], dict[str, tuple[Dialect, Endpoint]]] = {}
     for dialect in dialects:
         for endpoint in dialect.endpoints:
+            if endpoint.is_apart:
+                continue
             found.setdefault((endpoint.method, endpoint.path), {})[dialect.name] = (dialect, endpoint)
     return [SharedPath(method, path, endpoints) for (method, path), endpoints in found.items()]
 
@@ -44,8 +57,11 @@ def owned_roots(dialect: Dialect) -> list[str]:
     """Paths at and below which everything is answered in `dialect`, unless somebody before it has them: its
     endpoints' up to their first variable part (`/v1/batch` of `/v1/batch/{id}`), with and without its prefix.
     """
-    paths = (endpoint.path.partition("{")[0].rstrip("/") for endpoint in dialect.endpoints)
-    own = {*paths, *dialect.roots}
+    paths = (
+        endpoint.path.partition("{")[0].rstrip("/") for endpoint in dialect.endpoints if not endpoint.is_apart
+    )
+    # The front page owns nothing below it.
+    own = {*paths, *dialect.roots} - {""}
     highest = sorted(path for path in own if not any(path.startswith(f"{other}/") for other in own))
     return [*highest, *(dialect.prefix + path for path in highest), dialect.prefix]
 

@@ -74,6 +74,8 @@ class Removal:
     charged_credits_milli: int
     is_repeat: bool
     max_pixels: int
+    # As they were asked for, with the limits that the price brought.
+    options: compositor_pb2.RenderOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class RemovalService:
                     await keep(response)
             with stages.measure("commit"):
                 charged_milli = await hold.commit(time.perf_counter() - start)
-        return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels)
+        return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels, render.options)
 
 
 def region_of(message: compositor_pb2.Region) -> Region:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -45,6 +45,17 @@ class Endpoint:
     path: str
     operation: Operation
     operation_id: str
+    # Not where others may have the path too: only under the provider's prefix, or on its host.
+    is_apart: bool = False
+    # Body, and its name and schema, of this path's errors; None: the dialect's.
+    error_document: Callable[[ErrorAnswer], object] | None = None
+    error_schema: tuple[str, Schema] | None = None
+
+    def spoken(self, dialect: Dialect) -> Dialect:
+        """`dialect` as it is spoken at this path."""
+        if self.error_document is None or self.error_schema is None:
+            return dialect
+        return replace(dialect, error_document=self.error_document, error_schema=self.error_schema)
 
 
 def _no_headers(_: Removal) -> dict[str, str]:
@@ -53,6 +64,10 @@ def _no_headers(_: Removal) -> dict[str, str]:
 
 def _no_fields(_: Fields, __: compositor_pb2.RenderOptions) -> None:
     pass
+
+
+def _never(_: Fields) -> bool:
+    return False
 
 
 def _field_size(fields: Fields) -> str | None:
@@ -97,7 +112,13 @@ class Dialect:
     key_header: str = "X-Api-Key"
     # File types of results, by the names that this API has for them.
     formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = field(default_factory=lambda: FORMATS)
+    # Under this name the key may also stand in the query or in a JSON body; empty: only in headers.
+    key_parameter: str = ""
+    # Whether the body may be the picture itself, with the fields in the query.
+    takes_raw_body: bool = False
     field_names: Mapping[str, str] = field(default_factory=dict)
+    # Of the fields that remove.bg has beside the source, those that are read; None: all.
+    known_fields: frozenset[str] | None = None
     size_name: Callable[[Fields], str | None] = _field_size
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
@@ -113,6 +134,8 @@ class Dialect:
     result_schema: Schema = field(default_factory=dict)
     # Headers that this API has beside ours, by the name of ours whose value they repeat.
     header_aliases: Mapping[str, str] = field(default_factory=dict)
+    # Whether the answer is that form whatever the caller accepts.
+    answers_json: Callable[[Fields], bool] = _never
     account_headers: AccountHeaders | None = None
     # Answers a removal with a `webhook_url`, which is then done later; None: there is no such field.
     queued_document: Callable[[str], object] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
@@ -22,7 +22,7 @@ from matteworks_edge.fields.parameters import (
 )
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opacities, parse_shadow_types
-from matteworks_edge.intake.body import RawForm
+from matteworks_edge.intake.body import BASE64_FIELDS, FILE_FIELDS, LEGACY_FIELD, RawForm
 from matteworks_outbound.urls import check_url
 from matteworks_removal.offers import Size, Tariff
 from matteworks_removal.service import Counting, RemovalRequest
@@ -35,6 +35,8 @@ class RemovalForm:
 
     request: RemovalRequest
     type_level: str
+    # Whether the answer is JSON whatever the caller accepts.
+    is_told_in_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class ImproveRequest:
 
 def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     """The request that `form` makes in `dialect`. Raises InvalidRequest with every error found."""
+    form = _known(form, dialect)
     fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
     background = fields.collect(lambda: _read_background(form))
@@ -92,7 +95,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         formats=dialect.input_formats,
         counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
     )
-    return RemovalForm(request, type_level)
+    return RemovalForm(request, type_level, dialect.answers_json(fields))
 
 
 def parse_improve(form: RawForm) -> ImproveRequest:
@@ -119,8 +122,9 @@ def read_source(form: RawForm) -> PictureSource:
     """
     sent = form.files.get("image_file")
     encoded = form.texts.get("image_file_b64") or form.texts.get("image_base64")
+    legacy = form.texts.get(LEGACY_FIELD)
     url = form.texts.get("image_url")
-    given_count = sum(value is not None for value in (sent, encoded, url))
+    given_count = sum(value is not None for value in (sent, encoded, legacy, url))
     if given_count == 0:
         raise InvalidPicture(
             reasons.ERROR_REASON_MISSING_SOURCE,
@@ -135,10 +139,25 @@ def read_source(form: RawForm) -> PictureSource:
         )
     if sent is not None:
         return SentPicture("image_file", sent)
-    if encoded is not None:
+    if encoded is not None or legacy is not None:
+        encoded = encoded or legacy or ""
         return SentPicture("image_file_b64", decode_base64(encoded, form.rules.max_file_bytes))
     return RemotePicture(
         "image_url", check_url(url or "", "image_url", reasons.ERROR_REASON_INVALID_IMAGE_URL)
+    )
+
+
+def _known(form: RawForm, dialect: Dialect) -> RawForm:
+    """`form` without what `dialect` does not know, which counts as absent."""
+    if dialect.known_fields is None:
+        return form
+    sources = {*BASE64_FIELDS, *FILE_FIELDS, "image_url"}
+    names = {name for name in sources if not name.startswith("bg_")} | dialect.known_fields
+    names |= set(dialect.own_fields)
+    return replace(
+        form,
+        texts={name: text for name, text in form.texts.items() if name in names},
+        files={name: content for name, content in form.files.items() if name in names},
     )
 
 

@@ -17,9 +17,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 
+from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.errors import InvalidPicture
 from matteworks_edge.errors import malformed_body
 from matteworks_edge.intake.multipart import MultipartReader, PartLimits
-from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size
+from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size, read_header
 
 MAX_FIELDS: Final = 100
 MAX_TEXT_BYTES: Final = 8192
@@ -47,7 +49,9 @@ _BASE64_ESCAPES: Final = (
 _MAX_ESCAPES: Final = 10_000
 
 FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file", "mask_file", "original_file"})
-BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64"})
+# A picture in base64 that is answered in JSON.
+LEGACY_FIELD: Final = "image_legacy_b64"
+BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64", LEGACY_FIELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class BodyRules:
 
     names: Mapping[str, str] = field(default_factory=dict)
     max_file_bytes: int = MAX_FILE_BYTES
+    # Whether the body may be the picture itself.
+    takes_raw: bool = False
 
     @property
     def max_base64_bytes(self) -> int:
@@ -82,6 +88,8 @@ class RawForm:
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     rules: BodyRules = field(default_factory=BodyRules, repr=False)
+    # Whether the body was the picture itself, so that the fields stand in the query.
+    is_raw: bool = False
 
     def put_text(self, name: str, value: str) -> None:
         """Keep a text, unless it is empty; one that is too long becomes UNUSABLE."""
@@ -115,6 +123,8 @@ async def read_body(
     if kind == b"multipart/form-data":
         return await _read_multipart(options.get(b"boundary", b""), chunks, account_for, rules)
     body = await read_whole(chunks, account_for, rules)
+    if rules.takes_raw and kind != b"application/json" and _is_picture(body):
+        return RawForm(files={"image_file": body}, rules=rules, is_raw=True)
     if not body:
         return RawForm(rules=rules)
     if kind == b"application/x-www-form-urlencoded":
@@ -128,6 +138,15 @@ async def read_body(
     if len(body) > _IN_LOOP_BYTES:
         return await asyncio.to_thread(read, body, rules)
     return read(body, rules)
+
+
+def _is_picture(body: bytes) -> bool:
+    """Clients label bytes with any type, so that their beginning decides."""
+    try:
+        read_header(body)
+    except InvalidPicture as error:
+        return error.reason != reasons.ERROR_REASON_INVALID_FILE_TYPE
+    return True
 
 
 def check_declared_length(headers: Headers, rules: BodyRules = OWN_RULES) -> None:

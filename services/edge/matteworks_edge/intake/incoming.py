@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.datastructures import Headers
@@ -17,8 +18,8 @@ from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import CallerGone, request_timeout
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.admission import Slot
-from matteworks_edge.intake.body import RawForm, read_body
-from matteworks_edge.intake.credentials import read_key
+from matteworks_edge.intake.body import MAX_FIELDS, RawForm, read_body
+from matteworks_edge.intake.credentials import has_key, read_key
 from matteworks_edge.metrics import EdgeMetrics
 from matteworks_removal.clients import AuthClient
 
@@ -26,16 +27,18 @@ T = TypeVar("T")
 
 
 async def authenticate(
-    request: Request, auth: AuthClient, dialect: str | None = None
+    request: Request, auth: AuthClient, dialect: str | None = None, body_key: str = ""
 ) -> auth_pb2.AuthenticateResponse:
-    """Whose request it is. The body has not been touched. `dialect` None: the path's; "": the key's own.
+    """Whose request it is, by its headers and its query; `body_key` is a key that the body brought.
+
+    `dialect` None: the path's; "": the key's own.
 
     Raises Unauthenticated, Forbidden, Unavailable.
     """
     exchange = exchange_of(request)
     with exchange.stages.measure("authenticate"):
         caller = await auth.authenticate(
-            read_key(request.headers, exchange.dialect.key_header),
+            read_key(request.headers, exchange.dialect.key_header, query_key(request) or body_key),
             origin=request.headers.get("origin", ""),
             client_address=_client_address(request),
             dialect=exchange.dialect.name if dialect is None else dialect,
@@ -48,6 +51,24 @@ async def authenticate(
     if caller.HasField("rate_limit"):
         exchange.rate_limit = caller.rate_limit
     return caller
+
+
+def query_key(request: Request) -> str:
+    """The key in the query, where the dialect reads one there; else empty."""
+    name = exchange_of(request).dialect.key_parameter
+    return request.query_params.get(name, "") if name else ""
+
+
+def is_key_in_body(request: Request) -> bool:
+    """Whether a key can be nowhere but in the JSON body, which the dialect allows."""
+    dialect = exchange_of(request).dialect
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (
+        bool(dialect.key_parameter)
+        and kind == "application/json"
+        and not query_key(request)
+        and not has_key(request.headers, dialect.key_header)
+    )
 
 
 def _told_unit(dialect: Dialect) -> plan_pb2.RateUnit.ValueType:
@@ -73,19 +94,28 @@ async def count_call(request: Request, auth: AuthClient, caller: auth_pb2.Authen
     exchange.rate_limit = counted.rate_limit
 
 
-async def read_form(request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float) -> RawForm:
-    """The fields of the request, complete within `timeout_s`.
+async def read_form(
+    request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float, max_file_bytes: int = 0
+) -> RawForm:
+    """The fields of the request, complete within `timeout_s`. `max_file_bytes` 0: as the dialect and the plan
+    allow.
 
     Raises InvalidField, InvalidPicture, LimitExceeded, CallerGone, and a REQUEST_TIMEOUT error.
     """
     rules = exchange_of(request).body_rules
-    return await read_request(
+    if max_file_bytes:
+        rules = replace(rules, max_file_bytes=max_file_bytes)
+    form = await read_request(
         request,
         slot,
         metrics,
         timeout_s,
         lambda headers, chunks, account_for: read_body(headers, chunks, account_for, rules),
     )
+    if form.is_raw:
+        for name, value in request.query_params.multi_items()[:MAX_FIELDS]:
+            form.put_text(rules.names.get(name, name), value)
+    return form
 
 
 async def read_request(

@@ -13,12 +13,18 @@ from matteworks_edge.openapi.schemas import ERROR_LIST, closed_object
 def build_document(version: str, dialects: Sequence[Dialect]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
+    schemas = dict([ERROR_LIST])
     for dialect in dialects:
         for endpoint in dialect.endpoints:
             path = endpoint.path
-            if endpoint.method.lower() in paths.get(path, {}):
+            if endpoint.is_apart or endpoint.method.lower() in paths.get(path, {}):
                 path = dialect.prefix + path
-            operation = {"operationId": endpoint.operation_id, **endpoint.operation.describe(dialect)}
+            operation = {
+                "operationId": endpoint.operation_id,
+                "security": _security(dialect),
+                **endpoint.operation.describe(endpoint.spoken(dialect)),
+            }
+            schemas |= dict([endpoint.error_schema or dialect.error_schema])
             paths.setdefault(path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -42,10 +48,38 @@ def build_document(version: str, dialects: Sequence[Dialect]) -> dict[str, Any]:
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                **{
+                    _scheme(dialect): _key_header(dialect) for dialect in dialects if _has_own_header(dialect)
+                },
+                **{
+                    f"{dialect.name}Query": {"type": "apiKey", "in": "query", "name": dialect.key_parameter}
+                    for dialect in dialects
+                    if dialect.key_parameter
+                },
             },
-            "schemas": dict([ERROR_LIST, *(dialect.error_schema for dialect in dialects)]),
+            "schemas": schemas,
         },
     }
+
+
+def _has_own_header(dialect: Dialect) -> bool:
+    return dialect.key_header.lower() != "x-api-key"
+
+
+def _scheme(dialect: Dialect) -> str:
+    return f"{dialect.name}Key" if _has_own_header(dialect) else "apiKey"
+
+
+def _key_header(dialect: Dialect) -> dict[str, str]:
+    return {"type": "apiKey", "in": "header", "name": dialect.key_header}
+
+
+def _security(dialect: Dialect) -> list[dict[str, list[str]]]:
+    """Where the key may stand, the provider's own place first."""
+    names = dict.fromkeys((_scheme(dialect), "apiKey", "bearer"))
+    if dialect.key_parameter:
+        names[f"{dialect.name}Query"] = None
+    return [{name: []} for name in names]
 
 
 def _health(operation_id: str, summary: str, error_statuses: Sequence[int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from matteworks_edge.dialects.base import Dialect, Schema
 from matteworks_edge.openapi.operations import describe_errors, describe_removal, told
-from matteworks_edge.openapi.schemas import BINARY, TEXT, WHOLE, headers, request_body
+from matteworks_edge.openapi.schemas import BINARY, TEXT, WHOLE, closed_object, headers, request_body
 
 _RATE_HEADERS: Final[Mapping[str, Schema]] = {
     f"X-RateLimit-{part}": WHOLE for part in ("Limit", "Remaining", "Reset")
@@ -99,6 +99,28 @@ def describe_edit(
         }
 
     return describe
+
+
+def describe_health(dialect: Dialect) -> Schema:
+    """Health without a key."""
+
+    def answer(status: str, description: str) -> Schema:
+        schema = closed_object({"status": {"const": status}})
+        return {
+            "description": description,
+            "headers": headers({"X-Request-Id": TEXT}),
+            "content": {"application/json": {"schema": schema}},
+        }
+
+    return {
+        "tags": [dialect.name],
+        "summary": "Whether removals are served",
+        "security": [],
+        "responses": {
+            "200": answer("ok", "Removals are served."),
+            "503": answer("unavailable", "A service that removals need does not answer."),
+        },
+    }
 
 
 def query_parameter(name: str, schema: Schema, description: str) -> Schema:

@@ -44,7 +44,7 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
     """Every parameter of a removal except the binary ones, by name."""
     subjects = ", ".join(dict.fromkeys(SHADOW_SUBJECTS))
     shadow_types = [*SHADOW_TYPES, "3D", ""]
-    return {
+    described: dict[str, Schema] = {
         "image_url": {**TEXT, "description": "Picture to fetch: http or https, public addresses only."},
         "image_file_b64": {
             "type": "string",
@@ -133,8 +133,11 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
             "description": "Colour behind the subject: 3, 4, 6 or 8 hexadecimal digits or a CSS name.",
         },
         "bg_image_url": {**TEXT, "description": "Picture behind the subject, to fetch."},
-        **dialect.own_fields,
     }
+    if dialect.known_fields is not None:
+        names = dialect.known_fields | {"image_url", "image_file_b64"}
+        described = {name: schema for name, schema in described.items() if name in names}
+    return {**described, **dialect.own_fields}
 
 
 _IMPROVE_PARAMETERS: Final[dict[str, Schema]] = {
@@ -155,7 +158,12 @@ def describe_removal(dialect: Dialect) -> Schema:
         "any picture. Charged on success only.",
         "requestBody": request_body(
             {told(dialect, name): schema for name, schema in removal_parameters(dialect).items()},
-            [told(dialect, name) for name in ("image_file", "bg_image_file")],
+            [
+                told(dialect, name)
+                for name in ("image_file", "bg_image_file")
+                if name == "image_file" or dialect.known_fields is None
+            ],
+            takes_raw=dialect.takes_raw_body,
         ),
         "responses": {
             "200": {

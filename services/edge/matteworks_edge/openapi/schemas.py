@@ -34,8 +34,14 @@ def headers(schemas: Mapping[str, Schema]) -> dict[str, Any]:
     return {name: {"schema": schema} for name, schema in schemas.items()}
 
 
-def request_body(parameters: Mapping[str, Schema], files: Sequence[str]) -> dict[str, Any]:
-    """A body of fields, in the three encodings that are read; files come by multipart only."""
+def request_body(
+    parameters: Mapping[str, Schema], files: Sequence[str], *, takes_raw: bool = False
+) -> dict[str, Any]:
+    """A body of fields, in the three encodings that are read; files come by multipart only.
+
+    `takes_raw`: it may also be the picture itself.
+    """
+    raw = {"application/octet-stream": {"schema": BINARY}} if takes_raw else {}
     plain = {"type": "object", "properties": dict(parameters)}
     with_files = {**dict.fromkeys(files, BINARY), **parameters}
     return {
@@ -44,6 +50,7 @@ def request_body(parameters: Mapping[str, Schema], files: Sequence[str]) -> dict
             "multipart/form-data": {"schema": {"type": "object", "properties": with_files}},
             "application/x-www-form-urlencoded": {"schema": plain},
             "application/json": {"schema": plain},
+            **raw,
         },
     }
 

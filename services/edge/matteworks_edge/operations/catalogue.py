@@ -15,6 +15,7 @@ from matteworks_edge.openapi.documents import (
     describe_batch,
     describe_document,
     describe_edit,
+    describe_health,
     describe_stored_removal,
     path_parameter,
     query_parameter,
@@ -26,17 +27,20 @@ from matteworks_edge.operations.account_report import AccountReport, AccountRepo
 from matteworks_edge.operations.editing.endpoint import EditEndpoint
 from matteworks_edge.operations.editing.tools import Tool
 from matteworks_edge.operations.improve import ImproveEndpoint
+from matteworks_edge.operations.key_report import KeyReport, KeyReportEndpoint
 from matteworks_edge.operations.removal import RemovalEndpoint
 from matteworks_edge.operations.stored.batches import AcceptedBatch, BatchEndpoint, BatchPollEndpoint
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_edge.operations.stored.deletion import DeletionEndpoint
 from matteworks_edge.operations.stored.removal import StoredRemovalEndpoint
 from matteworks_edge.operations.usage import Usage, UsageEndpoint
+from matteworks_edge.routes.health import HealthEndpoint
 
 Document = dict[str, Any]
 
 REMOVAL: Final = Operation(RemovalEndpoint, describe_removal)
 ACCOUNT: Final = Operation(AccountEndpoint, describe_account)
+HEALTH: Final = Operation(HealthEndpoint, describe_health)
 IMPROVE: Final = Operation(ImproveEndpoint, describe_improve)
 
 
@@ -107,6 +111,14 @@ def usage(document: Callable[[Usage], Document], schema: Schema) -> Operation:
                 query_parameter("granularity", TEXT, "daily, weekly or monthly; daily."),
             ),
         ),
+    )
+
+
+def key_report(document: Callable[[KeyReport], Document], schema: Schema) -> Operation:
+    """Whose a key is."""
+    return Operation(
+        lambda services: KeyReportEndpoint(services, document),
+        describe_document("Check a key and read its account", schema),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks_common.errors import MatteworksError
+from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import AccountHeaders
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.fields.form import RemovalForm, parse_removal
@@ -20,6 +22,7 @@ from matteworks_edge.intake.body import RawForm
 from matteworks_edge.intake.incoming import (
     authenticate,
     count_call,
+    is_key_in_body,
     read_form,
     start_deadline,
     while_connected,
@@ -28,6 +31,9 @@ from matteworks_edge.operations.services import Services
 from matteworks_edge.responses import JSON_TYPE, json_response, rate_limit_headers, removal_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress, Removal
+
+# Of a body that is read before its sender is known.
+_MAX_STRANGER_BYTES: Final = 10 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +50,38 @@ class RemovalEndpoint:
         services = self.services
         exchange = exchange_of(request)
         exchange.route = "removebg"
+        if is_key_in_body(request):
+            return await self._serve_key_in_body(request)
         caller = await authenticate(request, services.auth)
         with services.admission.slot() as slot:
             form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
-            dialect = exchange.dialect
-            asked = parse_removal(form, dialect)
-            if dialect.takes_format_from_accept:
-                asked.request.options.format = FORMATS[preferred_picture(request.headers.get("accept"))]
-            start_deadline(request, services.request_timeout_s)
-            return await services.first_answers.once(
-                request, caller, form, lambda: self._answer(request, caller, form, asked, slot)
+            return await self._serve(request, caller, form, slot)
+
+    async def _serve_key_in_body(self, request: Request) -> Response:
+        """A stranger's body is read to find the key in it, so less of it is read."""
+        services = self.services
+        exchange = exchange_of(request)
+        with services.admission.slot() as slot:
+            form = await read_form(
+                request, slot, services.metrics, services.receive_timeout_s, _MAX_STRANGER_BYTES
             )
+            key = form.texts.pop(exchange.dialect.key_parameter, "")
+            caller = await authenticate(request, services.auth, body_key=key)
+            form.rules = exchange.body_rules
+            return await self._serve(request, caller, form, slot)
+
+    async def _serve(
+        self, request: Request, caller: auth_pb2.AuthenticateResponse, form: RawForm, slot: Slot
+    ) -> Response:
+        services = self.services
+        dialect = exchange_of(request).dialect
+        asked = parse_removal(form, dialect)
+        if dialect.takes_format_from_accept:
+            asked.request.options.format = FORMATS[preferred_picture(request.headers.get("accept"))]
+        start_deadline(request, services.request_timeout_s)
+        return await services.first_answers.once(
+            request, caller, form, lambda: self._answer(request, caller, form, asked, slot)
+        )
 
     async def _answer(
         self,
@@ -96,7 +123,7 @@ class RemovalEndpoint:
             headers |= await self._account_headers(dialect.account_headers, caller, removal)
         rendering = removal.response.rendering
         with exchange.stages.measure("respond"):
-            if dialect.result_document and prefers_json(accept):
+            if dialect.result_document and (asked.is_told_in_json or prefers_json(accept)):
                 body = await asyncio.to_thread(dialect.result_document, removal)
                 content_type = JSON_TYPE
             else:

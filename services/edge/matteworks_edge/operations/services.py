@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from matteworks_edge.intake.admission import Admission
@@ -30,5 +31,7 @@ class Services:
     submissions: SubmissionBox
     admission: Admission
     metrics: EdgeMetrics
+    # Whether removals can be served now.
+    is_ready: Callable[[], bool]
     receive_timeout_s: float
     request_timeout_s: float

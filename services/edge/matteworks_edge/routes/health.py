@@ -10,7 +10,21 @@ from starlette.responses import Response
 from matteworks_common.errors import Unavailable
 from matteworks_common.health import HealthMonitor
 from matteworks_edge.exchange import exchange_of
+from matteworks_edge.operations.services import Services
 from matteworks_edge.responses import json_response
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEndpoint:
+    """Health as a provider tells it: needs no key, and its 503 is no error document."""
+
+    services: Services
+
+    async def __call__(self, request: Request) -> Response:
+        exchange_of(request).route = "health"
+        if self.services.is_ready():
+            return json_response({"status": "ok"})
+        return json_response({"status": "unavailable"}, 503, {"Retry-After": "1"})
 
 
 async def is_alive(request: Request) -> Response:
