@@ -58,7 +58,7 @@ def _arguments(text: str) -> list[str] | None:
     else:
         before, slash, after = text.partition("/")
         parts = [*before.split(), *([after.strip()] if slash else [])]
-        if slash and len(parts) != 4:
+        if len(parts) != (4 if slash else 3):
             return None
     if len(parts) == 3:
         parts.append("1")

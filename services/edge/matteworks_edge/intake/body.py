@@ -64,6 +64,8 @@ class BodyRules:
     max_file_bytes: int = MAX_FILE_BYTES
     # Whether the body may be the picture itself.
     takes_raw: bool = False
+    # Of the whole body; never below `max_file_bytes`, so that what is above it is a file too large.
+    body_limit_bytes: int = MAX_BODY_BYTES
 
     @property
     def max_base64_bytes(self) -> int:
@@ -73,7 +75,7 @@ class BodyRules:
     @property
     def max_body_bytes(self) -> int:
         """Two pictures and their form; urlencoded base64 may escape every third character."""
-        return min(MAX_BODY_BYTES, 2 * self.max_file_bytes + 8 * 1024 * 1024)
+        return min(self.body_limit_bytes, 2 * self.max_file_bytes + 8 * 1024 * 1024)
 
     def check_file_size(self, size_bytes: int) -> None:
         """Raises InvalidPicture (FILE_TOO_LARGE) for more than a picture may have."""

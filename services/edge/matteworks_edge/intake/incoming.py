@@ -95,16 +95,16 @@ async def count_call(request: Request, auth: AuthClient, caller: auth_pb2.Authen
 
 
 async def read_form(
-    request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float, max_file_bytes: int = 0
+    request: Request, slot: Slot, metrics: EdgeMetrics, timeout_s: float, max_bytes: int = 0
 ) -> RawForm:
-    """The fields of the request, complete within `timeout_s`. `max_file_bytes` 0: as the dialect and the plan
-    allow.
+    """The fields of the request, complete within `timeout_s`. `max_bytes` is of the whole body; 0: as the
+    dialect and the plan allow.
 
     Raises InvalidField, InvalidPicture, LimitExceeded, CallerGone, and a REQUEST_TIMEOUT error.
     """
     rules = exchange_of(request).body_rules
-    if max_file_bytes:
-        rules = replace(rules, max_file_bytes=max_file_bytes)
+    if max_bytes:
+        rules = replace(rules, max_file_bytes=max_bytes, body_limit_bytes=max_bytes)
     form = await read_request(
         request,
         slot,

@@ -48,38 +48,26 @@ def build_document(version: str, dialects: Sequence[Dialect]) -> dict[str, Any]:
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-                **{
-                    _scheme(dialect): _key_header(dialect) for dialect in dialects if _has_own_header(dialect)
-                },
-                **{
-                    f"{dialect.name}Query": {"type": "apiKey", "in": "query", "name": dialect.key_parameter}
-                    for dialect in dialects
-                    if dialect.key_parameter
-                },
+                **{name: place for dialect in dialects for name, place in _own_schemes(dialect).items()},
             },
             "schemas": schemas,
         },
     }
 
 
-def _has_own_header(dialect: Dialect) -> bool:
-    return dialect.key_header.lower() != "x-api-key"
-
-
-def _scheme(dialect: Dialect) -> str:
-    return f"{dialect.name}Key" if _has_own_header(dialect) else "apiKey"
-
-
-def _key_header(dialect: Dialect) -> dict[str, str]:
-    return {"type": "apiKey", "in": "header", "name": dialect.key_header}
+def _own_schemes(dialect: Dialect) -> dict[str, dict[str, str]]:
+    """Places of the key that this provider alone has, its own first."""
+    schemes = {}
+    if dialect.key_header.lower() != "x-api-key":
+        schemes[f"{dialect.name}Key"] = {"type": "apiKey", "in": "header", "name": dialect.key_header}
+    if dialect.key_parameter:
+        schemes[f"{dialect.name}Query"] = {"type": "apiKey", "in": "query", "name": dialect.key_parameter}
+    return schemes
 
 
 def _security(dialect: Dialect) -> list[dict[str, list[str]]]:
-    """Where the key may stand, the provider's own place first."""
-    names = dict.fromkeys((_scheme(dialect), "apiKey", "bearer"))
-    if dialect.key_parameter:
-        names[f"{dialect.name}Query"] = None
-    return [{name: []} for name in names]
+    """Where the key may stand."""
+    return [{name: []} for name in (*_own_schemes(dialect), "apiKey", "bearer")]
 
 
 def _health(operation_id: str, summary: str, error_statuses: Sequence[int]) -> dict[str, Any]:
