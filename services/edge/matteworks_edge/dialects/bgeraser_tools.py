@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from matteworks.auth.v1 import plan_pb2
 from matteworks.compositor.v1 import compositor_pb2
+from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.dialects.envelope import (
     ENVELOPED_ERROR,
@@ -94,7 +95,7 @@ BGERASER_TOOLS: Final = Dialect(
     size_name=_size_name,
     width_header="X-Width",
     height_header="X-Height",
-    max_png_pixels=0,
+    max_file_bytes=25 * MEBIBYTE,
     field_names={"image": "image_file", "file": "image_file"},
     error_document=enveloped_error,
     error_schema=ENVELOPED_ERROR,

@@ -103,7 +103,6 @@ PICSART: Final = Dialect(
     size_name=_size_name,
     width_header="X-Width",
     height_header="X-Height",
-    max_png_pixels=0,
     key_header="X-Picsart-API-Key",
     field_names={"image": "image_file", "bg_image": "bg_image_file"},
     read_own_fields=_read_own_fields,
