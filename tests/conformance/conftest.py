@@ -35,11 +35,21 @@ def make_accounts(stack: RunningStack) -> dict[str, str]:
             "test": 0,
             "revoked": 100_000,
             "figures": 150_500,
+            "spent": 100_000,
+            "bgremover": 0,
+            "erase": 1000,
         }
+        plans = {"bgremover": "bgremover-pro", "spent": "bgremover-free"}
+        dialects = {"bgremover": "bgremover"}
         for name, credits_milli in grants.items():
             account_id = f"conformance-{name}"
             admin.CreateAccount(
-                auth_pb2.CreateAccountRequest(account_id=account_id, plan="starter"),
+                auth_pb2.CreateAccountRequest(
+                    account_id=account_id,
+                    plan=plans.get(name, "starter"),
+                    dialect=dialects.get(name, ""),
+                    email="dev@example.com",
+                ),
                 metadata=metadata,
                 timeout=10,
             )
@@ -61,6 +71,7 @@ def make_accounts(stack: RunningStack) -> dict[str, str]:
                     auth_pb2.RevokeKeyRequest(key_id=made.key.key_id), metadata=metadata, timeout=10
                 )
         _use_up_free_calls(auth, "conformance-poor")
+        _use_up_free_calls(auth, "conformance-spent")
     return keys
 
 
@@ -99,19 +110,20 @@ def use_up_the_minute(stack: RunningStack, key: str) -> None:
     with grpc.insecure_channel(stack.internal_target) as channel:
         auth = auth_pb2_grpc.AuthServiceStub(channel)
         # The megapixels last: they come back faster.
-        for _ in range(600):
-            try:
-                auth.CountCall(
-                    auth_pb2.CountCallRequest(
-                        request_id=uuid.uuid4().hex,
-                        account_id="conformance-limited",
-                        key_id=key.split("_")[2],
-                        rate_scope=plan_pb2.RATE_SCOPE_KEY,
-                    ),
-                    timeout=10,
-                )
-            except grpc.RpcError:
-                break
+        for scope in (plan_pb2.RATE_SCOPE_KEY, plan_pb2.RATE_SCOPE_ACCOUNT):
+            for _ in range(600):
+                try:
+                    auth.CountCall(
+                        auth_pb2.CountCallRequest(
+                            request_id=uuid.uuid4().hex,
+                            account_id="conformance-limited",
+                            key_id=key.split("_")[2],
+                            rate_scope=scope,
+                        ),
+                        timeout=10,
+                    )
+                except grpc.RpcError:
+                    break
         for megapixels in (50, 10, 1):
             for _ in range(600):
                 try:

@@ -39,6 +39,7 @@ def picture(name: str, salt: str) -> bytes:
         "no-dimensions": lambda: b"\xff\xd8\xff\xe0\x00\x04AB\xff\xd9",
         "fifty-one-megapixels": lambda: _flat_png(10_000, 5_100),
         "too-large": lambda: _ball_file(64, 48, "jpeg", 1) + b"\0" * (22 * 1024 * 1024),
+        "above-25-mb": lambda: _ball_file(64, 48, "jpeg", 1) + b"\0" * (25 * 1024 * 1024),
         "alpha": lambda: _salted(_half_transparent(), salt),
         "grey": lambda: _salted(_encode(_ball(640, 480).convert("L"), "png"), salt),
         "palette": lambda: _salted(_encode(_ball(640, 480).quantize(64), "png"), salt),

@@ -117,7 +117,7 @@ class Dialect:
     # Whether the body may be the picture itself, with the fields in the query.
     takes_raw_body: bool = False
     field_names: Mapping[str, str] = field(default_factory=dict)
-    # Of the fields that remove.bg has beside the source, those that are read; None: all.
+    # Of the fields beside the source and `own_fields`, those that are read; None: all that remove.bg has.
     known_fields: frozenset[str] | None = None
     size_name: Callable[[Fields], str | None] = _field_size
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields

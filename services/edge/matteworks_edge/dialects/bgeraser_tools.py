@@ -96,6 +96,7 @@ BGERASER_TOOLS: Final = Dialect(
     width_header="X-Width",
     height_header="X-Height",
     max_file_bytes=25 * MEBIBYTE,
+    known_fields=frozenset({"format", "bg_color", "crop"}),
     field_names={"image": "image_file", "file": "image_file"},
     error_document=enveloped_error,
     error_schema=ENVELOPED_ERROR,

@@ -104,6 +104,7 @@ PICSART: Final = Dialect(
     width_header="X-Width",
     height_header="X-Height",
     key_header="X-Picsart-API-Key",
+    known_fields=frozenset({"format", "bg_color", "bg_image_file", "bg_image_url", *_NOT_DRAWN}),
     field_names={"image": "image_file", "bg_image": "bg_image_file"},
     read_own_fields=_read_own_fields,
     own_fields={

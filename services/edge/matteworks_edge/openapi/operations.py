@@ -161,7 +161,7 @@ def describe_removal(dialect: Dialect) -> Schema:
             [
                 told(dialect, name)
                 for name in ("image_file", "bg_image_file")
-                if name == "image_file" or dialect.known_fields is None
+                if name == "image_file" or dialect.known_fields is None or name in dialect.known_fields
             ],
             takes_raw=dialect.takes_raw_body,
         ),
