@@ -79,7 +79,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_error_docs.py --check
 	$(BIN)/python tools/gen_encoder_docs.py --check
 	$(BIN)/python tools/gen_proxy_replies.py --check 2>/dev/null
-	$(BIN)/python tools/gen_compatibility_docs.py --check
+	$(BIN)/python -m tools.gen_compatibility_docs --check
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config --check compose/compose.yaml
 	$(BIN)/hadolint deploy/Dockerfile
@@ -90,7 +90,7 @@ gen: $(DEVELOPMENT)
 	$(BIN)/python tools/gen_error_docs.py
 	$(BIN)/python tools/gen_encoder_docs.py
 	$(BIN)/python tools/gen_proxy_replies.py
-	$(BIN)/python tools/gen_compatibility_docs.py
+	$(BIN)/python -m tools.gen_compatibility_docs
 	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config > compose/compose.yaml
 

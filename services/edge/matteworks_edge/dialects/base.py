@@ -121,6 +121,8 @@ class Dialect:
     known_fields: frozenset[str] | None = None
     size_name: Callable[[Fields], str | None] = _field_size
     read_own_fields: Callable[[Fields, compositor_pb2.RenderOptions], None] = _no_fields
+    # Whether a picture may also come as base64, beside file and URL.
+    reads_base64: bool = True
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
     takes_format_from_accept: bool = False
     # Pixels that a PNG may have at most, as remove.bg's; 0: as many as the size allows.

@@ -328,6 +328,7 @@ BGREMOVER: Final = Dialect(
     width_header="X-Width",
     height_header="X-Height",
     max_file_bytes=50 * MEBIBYTE,
+    reads_base64=False,
     known_fields=frozenset({"format", "bg_color", "crop"}),
     field_names={"image": "image_file", "file": "image_file", "output_format": "format"},
     read_own_fields=_read_own_fields,

@@ -151,7 +151,7 @@ def _known(form: RawForm, dialect: Dialect) -> RawForm:
     """`form` without what `dialect` does not know, which counts as absent."""
     if dialect.known_fields is None:
         return form
-    sources = {*BASE64_FIELDS, *FILE_FIELDS, "image_url"}
+    sources = {*FILE_FIELDS, "image_url", *(BASE64_FIELDS if dialect.reads_base64 else ())}
     names = {name for name in sources if not name.startswith("bg_")} | dialect.known_fields
     names |= set(dialect.own_fields)
     return replace(

@@ -135,7 +135,7 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
         "bg_image_url": {**TEXT, "description": "Picture behind the subject, to fetch."},
     }
     if dialect.known_fields is not None:
-        names = dialect.known_fields | {"image_url", "image_file_b64"}
+        names = dialect.known_fields | {"image_url", *(("image_file_b64",) if dialect.reads_base64 else ())}
         described = {name: schema for name, schema in described.items() if name in names}
     return {**described, **dialect.own_fields}
 
