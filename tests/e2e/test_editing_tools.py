@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,32 @@ def test_a_part_is_filled_and_the_rest_stays(running_stack: RunningStack, photo:
     assert not (changed & (np.asarray(mask) == 0)).any()
 
 
+def test_a_stroke_erases_and_another_brings_it_back(running_stack: RunningStack, photo: bytes) -> None:
+    cutout = httpx.get(data_of(call(running_stack, "bg-removal", photo))["imageUrl"], timeout=30).content
+    there_and_back = [[200 + step % 20, 300 + step % 20] for step in range(3000)]
+    strokes = json.dumps([{"points": there_and_back, "radius": 30}])
+    erased = httpx.get(
+        data_of(call(running_stack, "brush", cutout, strokes=strokes))["imageUrl"], timeout=30
+    ).content
+    before, after = (np.asarray(Image.open(io.BytesIO(one)))[..., 3] for one in (cutout, erased))
+    assert (before[300, 200], after[300, 200]) == (255, 0)
+    assert np.abs(before[:, 300:].astype(int) - after[:, 300:]).max() <= 2, "what was not drawn over stays"
+
+    answer = httpx.post(
+        f"{running_stack.base_url}/api/tools/brush",
+        headers={"Authorization": f"Bearer {running_stack.key}"},
+        data={"mode": "restore", "strokes": strokes},
+        files={"image": ("cutout.png", erased), "original_file": ("photo.jpg", photo)},
+        timeout=90,
+    )
+    restored = np.asarray(picture_of(data_of(answer)))
+    assert restored[300, 200, 3] == 255
+    with Image.open(io.BytesIO(photo)) as source:
+        assert (
+            np.abs(restored[300, 200, :3].astype(int) - source.convert("RGB").getpixel((200, 300))).max() < 8
+        )
+
+
 @pytest.mark.parametrize(
     ("tool", "fields", "expected"),
     [
@@ -126,6 +153,14 @@ def test_a_part_is_filled_and_the_rest_stays(running_stack: RunningStack, photo:
         ("generative-expand", {"left": "10", "prompt": "a beach"}, (501, "TOOL_UNAVAILABLE")),
         ("generative-fill", {}, (400, "INVALID_PARAMETER")),
         ("generative-fill", {"prompt": "x" * 1001}, (400, "INVALID_PARAMETER")),
+        ("brush", {}, (400, "INVALID_PARAMETER")),
+        ("brush", {"strokes": "nonsense"}, (400, "INVALID_PARAMETER")),
+        ("brush", {"strokes": '[{"points": [[9000, 9000]]}]'}, (400, "INVALID_PARAMETER")),
+        ("brush", {"strokes": '[{"points": [[1, 1]], "radius": 501}]'}, (400, "INVALID_PARAMETER")),
+        ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "restore"}, (400, "INVALID_PARAMETER")),
+        ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "paint"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {}, (501, "TOOL_UNAVAILABLE")),
+        ("magic-select", {"points": "[[1, 1, 1]]"}, (501, "TOOL_UNAVAILABLE")),
         ("bg-removal", {"format": "psd"}, (400, "INVALID_PARAMETER")),
         ("no-such-tool", {}, (404, "NOT_FOUND")),
     ],

@@ -17,7 +17,9 @@ from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
+from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
+from matteworks_compositor.editing.kept_mattes import KeptMattes
 from matteworks_compositor.editing.servicer import EditServicer
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
@@ -71,11 +73,13 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             max_result_bytes=settings.max_message_bytes - ENVELOPE_BYTES,
         )
 
+        corrector = Corrector(compositor, decoder, executor, KeptMattes(clock), threads=threads)
+
         def add_servicers(server: grpc.aio.Server) -> None:
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
                 CompositorServicer(compositor), server
             )
-            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor), server)
+            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor, corrector), server)
 
         return App(
             name="compositor",

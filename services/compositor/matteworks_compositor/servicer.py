@@ -52,7 +52,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         picture = admit_file(request.image)
         jobs = [
             Job(
-                request_id=_request_id(),
+                request_id=request_id(),
                 picture=picture,
                 options=options,
                 declared_type=_read_type(request.subject_type),
@@ -68,13 +68,13 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         stages = Stages()
         rendered, *others = await self._compositor.render_all(jobs, stages)
         return compositor_pb2.RemoveBackgroundResponse(
-            rendering=_write_rendering(rendered),
+            rendering=write_rendering(rendered),
             subject=image_pb2.Subject(
                 type=image_pb2.SubjectType.ValueType(rendered.subject_type), confidence=rendered.confidence
             ),
             model=rendered.model,
             stages=stages.to_proto(),
-            more_renderings=[_write_rendering(other) for other in others],
+            more_renderings=[write_rendering(other) for other in others],
         )
 
     async def Compose(
@@ -86,7 +86,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         matte = _read_brought_matte(request)
         declared = _read_type(request.subject_type)
         job = Job(
-            request_id=_request_id(),
+            request_id=request_id(),
             picture=picture,
             options=options,
             declared_type=SubjectType.OTHER if declared is SubjectType.UNSPECIFIED else declared,
@@ -96,7 +96,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         )
         stages = Stages()
         rendered = await self._compositor.render(job, stages)
-        return compositor_pb2.ComposeResponse(rendering=_write_rendering(rendered), stages=stages.to_proto())
+        return compositor_pb2.ComposeResponse(rendering=write_rendering(rendered), stages=stages.to_proto())
 
     async def Inspect(
         self, request: compositor_pb2.InspectRequest, context: Any
@@ -112,7 +112,8 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         )
 
 
-def _request_id() -> str:
+def request_id() -> str:
+    """Of the call under way, or a new one."""
     call = current_call.get()
     return call.request_id if call else new_request_id()
 
@@ -157,7 +158,8 @@ def _read_brought_matte(request: compositor_pb2.ComposeRequest) -> PictureFile |
     return np.frombuffer(request.matte.alpha, np.uint8).reshape(size.height_px, size.width_px)
 
 
-def _write_rendering(rendered: Rendered) -> compositor_pb2.Rendering:
+def write_rendering(rendered: Rendered) -> compositor_pb2.Rendering:
+    """The wire form of a finished file."""
     return compositor_pb2.Rendering(
         image=rendered.content,
         format=compositor_pb2.OutputFormat.ValueType(rendered.format),

@@ -16,7 +16,7 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 
-from matteworks_imaging.colour_padding import pad_colours
+from matteworks_imaging.filters.colour_padding import pad_colours
 from matteworks_imaging.metadata import Metadata
 from matteworks_imaging.png import write_png
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_imaging.box import Size, fit_within
-from matteworks_imaging.colour_padding import blank_where_empty
 from matteworks_imaging.decoding import Decoded, Decoder
+from matteworks_imaging.filters.colour_padding import blank_where_empty
 from matteworks_imaging.limits import PictureFile
 from matteworks_imaging.resampling import resize
 

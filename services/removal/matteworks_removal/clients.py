@@ -102,6 +102,10 @@ class EditClient:
         """A picture with a part filled from around it."""
         return await call(self._stub.Erase, request, timeout_s=self._timeout_s)
 
+    async def correct(self, request: edit_pb2.CorrectRequest) -> edit_pb2.CorrectResponse:
+        """A cut-out with its matte corrected by strokes."""
+        return await call(self._stub.Correct, request, timeout_s=self._timeout_s)
+
     async def expand(self, request: edit_pb2.ExpandRequest) -> edit_pb2.ExpandResponse:
         """A picture with more room around it."""
         return await call(self._stub.Expand, request, timeout_s=self._timeout_s)

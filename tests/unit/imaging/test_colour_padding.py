@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matteworks_imaging.colour_padding import blank_where_empty, pad_colours
+from matteworks_imaging.filters.colour_padding import blank_where_empty, pad_colours
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))

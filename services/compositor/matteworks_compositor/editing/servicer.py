@@ -9,6 +9,8 @@ from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2, edit_pb2_grpc
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
+from matteworks_compositor.editing.correction_wire import read_correction
+from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import AspectRatio, Edited, Editor, EditOutput
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.options.model import CropMargins, OutputFormat
@@ -19,6 +21,7 @@ from matteworks_compositor.options.parsing import (
     parse_percentage,
     parse_region,
 )
+from matteworks_compositor.servicer import request_id, write_rendering
 from matteworks_imaging.box import Box
 from matteworks_imaging.limits import PictureFile, admit_file
 from matteworks_imaging.region import resolve_region
@@ -29,8 +32,9 @@ __all__ = ["EditServicer"]
 class EditServicer(edit_pb2_grpc.EditServiceServicer):
     """`matteworks.compositor.v1.EditService`."""
 
-    def __init__(self, editor: Editor) -> None:
+    def __init__(self, editor: Editor, corrector: Corrector) -> None:
         self._editor = editor
+        self._corrector = corrector
 
     async def Crop(self, request: edit_pb2.CropRequest, context: Any) -> edit_pb2.CropResponse:
         """See the proto."""
@@ -49,6 +53,17 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         stages = Stages()
         edited = await self._editor.erase(picture, mask, output, stages)
         return edit_pb2.EraseResponse(picture=_write(edited), stages=stages.to_proto())
+
+    async def Correct(self, request: edit_pb2.CorrectRequest, context: Any) -> edit_pb2.CorrectResponse:
+        """See the proto."""
+        correction = read_correction(request, request_id())
+        stages = Stages()
+        corrected = await self._corrector.correct(correction, stages)
+        return edit_pb2.CorrectResponse(
+            rendering=write_rendering(corrected.rendered),
+            matte_image=corrected.matte,
+            stages=stages.to_proto(),
+        )
 
     async def Expand(self, request: edit_pb2.ExpandRequest, context: Any) -> edit_pb2.ExpandResponse:
         """See the proto."""

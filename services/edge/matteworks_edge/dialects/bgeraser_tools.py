@@ -19,7 +19,7 @@ from matteworks_edge.dialects.envelope import (
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
 from matteworks_edge.operations.catalogue import stored_edit, stored_removal
-from matteworks_edge.operations.editing.tools import CROP, EXPAND, FILL, Tool, not_installed
+from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, Tool, not_installed
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_removal.offers import Size
 
@@ -84,7 +84,7 @@ BGERASER_TOOLS: Final = Dialect(
         _tool("generative-expand", EXPAND, "toolGenerativeExpand"),
         _tool("upscale", not_installed("upscale", "Make a picture larger"), "toolUpscale"),
         _tool("magic-select", not_installed("magic-select", "Cut out what is pointed at"), "toolMagicSelect"),
-        _tool("brush", not_installed("brush", "Erase or restore by strokes"), "toolBrush"),
+        _tool("brush", BRUSH, "toolBrush"),
     ),
     roots=("/api/tools",),
     default_size="full",

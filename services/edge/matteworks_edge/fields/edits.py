@@ -89,7 +89,7 @@ def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:
     """The picture that says where. Raises InvalidField when it is missing."""
     content = form.files.get(field)
     if content is None:
-        raise InvalidField(field, f"Send a picture of the same size in {field}: white where to fill.")
+        raise InvalidField(field, f"Send a picture of the same size in {field}.")
     return SentPicture(field, content)
 
 

@@ -25,9 +25,12 @@ from matteworks_imaging.header import MAX_FILE_BYTES, check_file_size, read_head
 
 MAX_FIELDS: Final = 100
 MAX_TEXT_BYTES: Final = 8192
+# Of fields that hold a drawing.
+MAX_DRAWING_BYTES: Final = 512 * 1024
+DRAWING_FIELDS: Final = frozenset({"strokes", "points"})
 # What the proxy lets through: the largest file of any dialect and its form.
 MAX_BODY_BYTES: Final = 72 * 1024 * 1024
-# Stands for a text that was longer than MAX_TEXT_BYTES, or not a text: no parameter accepts it.
+# Stands for a text that was too long, or not a text: no parameter accepts it.
 UNUSABLE: Final = "\0"
 _IN_LOOP_BYTES: Final = 256 * 1024
 _MAX_JSON_NESTING: Final = 200
@@ -52,6 +55,11 @@ FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file", "mask_file", "ori
 # A picture in base64 that is answered in JSON.
 LEGACY_FIELD: Final = "image_legacy_b64"
 BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64", LEGACY_FIELD})
+
+
+def text_limit(name: str) -> int:
+    """The most bytes of a field that holds no picture."""
+    return MAX_DRAWING_BYTES if name in DRAWING_FIELDS else MAX_TEXT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class RawForm:
         """Keep a text, unless it is empty; one that is too long becomes UNUSABLE."""
         if not value.strip():
             return
-        limit = self.rules.max_base64_bytes if name in BASE64_FIELDS else MAX_TEXT_BYTES
+        limit = self.rules.max_base64_bytes if name in BASE64_FIELDS else text_limit(name)
         if name in BASE64_FIELDS and len(value) > limit:
             self.rules.check_file_size(len(value) // 4 * 3)
         self.texts[name] = value if len(value) <= limit else UNUSABLE
@@ -207,7 +215,7 @@ async def _read_multipart(
             if value:
                 form.files[name] = value
         else:
-            is_cut = len(value) > MAX_TEXT_BYTES and name not in BASE64_FIELDS
+            is_cut = len(value) > text_limit(name) and name not in BASE64_FIELDS
             form.put_text(name, UNUSABLE if is_cut else value.decode("utf-8", "replace"))
     return form
 
@@ -218,7 +226,7 @@ def _limits_of(name: str, rules: BodyRules) -> PartLimits:
     if name in BASE64_FIELDS:
         return PartLimits(rules.max_base64_bytes, refuse=rules.check_file_size)
     # One byte more than allowed is kept, so that put_text sees that it is too long.
-    return PartLimits(MAX_TEXT_BYTES + 1, refuse=None)
+    return PartLimits(text_limit(name) + 1, refuse=None)
 
 
 def _read_urlencoded(body: bytes, rules: BodyRules) -> RawForm:
@@ -236,7 +244,7 @@ def _read_urlencoded(body: bytes, rules: BodyRules) -> RawForm:
                 raw_value = raw_value.replace(escape, character)
             is_usable = raw_value.count(b"%") <= _MAX_ESCAPES
         else:
-            is_usable = len(raw_value) <= 3 * MAX_TEXT_BYTES
+            is_usable = len(raw_value) <= 3 * text_limit(name)
         form.put_text(name, _unescape(raw_value) if is_usable else UNUSABLE)
     return form
 

@@ -26,13 +26,15 @@ from matteworks.common.v1 import image_pb2 as matteworks_dot_common_dot_v1_dot_i
 from matteworks.compositor.v1 import compositor_pb2 as matteworks_dot_compositor_dot_v1_dot_compositor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/compositor/v1/edit.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\x1a)matteworks/compositor/v1/compositor.proto\"\x91\x02\n\x0b\x43ropRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12/\n\x03\x62ox\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.RegionH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x31\n\x07subject\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.CropH\x00\x12\x34\n\x06output\x18\x06 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x06\n\x04\x61rea\"\xa6\x01\n\x0c\x43ropResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\'\n\x04\x61rea\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"{\n\x0c\x45raseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x12\n\nmask_image\x18\x03 \x01(\x0c\x12\x34\n\x06output\x18\x04 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\"~\n\rEraseResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xe7\x01\n\rExpandRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x34\n\x07\x62orders\x18\x03 \x01(\x0b\x32!.matteworks.compositor.v1.BordersH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x34\n\x06output\x18\x05 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x08\n\x06\x61mount\"O\n\x07\x42orders\x12\x0e\n\x06top_px\x18\x01 \x01(\x05\x12\x10\n\x08right_px\x18\x02 \x01(\x05\x12\x11\n\tbottom_px\x18\x03 \x01(\x05\x12\x0f\n\x07left_px\x18\x04 \x01(\x05\"\xac\x01\n\x0e\x45xpandResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12+\n\x08original\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xa6\x01\n\nEditOutput\x12\x36\n\x06\x66ormat\x18\x01 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x1d\n\x10\x65ncoding_quality\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"\x80\x01\n\rEditedPicture\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size2\x9b\x02\n\x0b\x45\x64itService\x12U\n\x04\x43rop\x12%.matteworks.compositor.v1.CropRequest\x1a&.matteworks.compositor.v1.CropResponse\x12X\n\x05\x45rase\x12&.matteworks.compositor.v1.EraseRequest\x1a\'.matteworks.compositor.v1.EraseResponse\x12[\n\x06\x45xpand\x12\'.matteworks.compositor.v1.ExpandRequest\x1a(.matteworks.compositor.v1.ExpandResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/compositor/v1/edit.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\x1a)matteworks/compositor/v1/compositor.proto\"\x91\x02\n\x0b\x43ropRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12/\n\x03\x62ox\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.RegionH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x31\n\x07subject\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.CropH\x00\x12\x34\n\x06output\x18\x06 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x06\n\x04\x61rea\"\xa6\x01\n\x0c\x43ropResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\'\n\x04\x61rea\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"{\n\x0c\x45raseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x12\n\nmask_image\x18\x03 \x01(\x0c\x12\x34\n\x06output\x18\x04 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\"~\n\rEraseResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"#\n\x05Point\x12\x0c\n\x04x_px\x18\x01 \x01(\x02\x12\x0c\n\x04y_px\x18\x02 \x01(\x02\"\x80\x01\n\x06Stroke\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12/\n\x06points\x18\x02 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12\x11\n\tradius_px\x18\x03 \x01(\x02\"\xa2\x02\n\x0e\x43orrectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x15\n\x0bmatte_image\x18\x03 \x01(\x0cH\x00\x12\x13\n\town_alpha\x18\x04 \x01(\x08H\x00\x12\x31\n\x07strokes\x18\x05 \x03(\x0b\x32 .matteworks.compositor.v1.Stroke\x12\x12\n\nmask_image\x18\x06 \x01(\x0c\x12\x37\n\tmask_kind\x18\x07 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12\x38\n\x07options\x18\x08 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptionsB\x07\n\x05matte\"\x93\x01\n\x0f\x43orrectResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x13\n\x0bmatte_image\x18\x02 \x01(\x0c\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xe7\x01\n\rExpandRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x34\n\x07\x62orders\x18\x03 \x01(\x0b\x32!.matteworks.compositor.v1.BordersH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x34\n\x06output\x18\x05 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x08\n\x06\x61mount\"O\n\x07\x42orders\x12\x0e\n\x06top_px\x18\x01 \x01(\x05\x12\x10\n\x08right_px\x18\x02 \x01(\x05\x12\x11\n\tbottom_px\x18\x03 \x01(\x05\x12\x0f\n\x07left_px\x18\x04 \x01(\x05\"\xac\x01\n\x0e\x45xpandResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12+\n\x08original\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xa6\x01\n\nEditOutput\x12\x36\n\x06\x66ormat\x18\x01 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x1d\n\x10\x65ncoding_quality\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"\x80\x01\n\rEditedPicture\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size*o\n\nStrokeKind\x12\x1b\n\x17STROKE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10STROKE_KIND_KEEP\x10\x01\x12\x15\n\x11STROKE_KIND_ERASE\x10\x02\x12\x17\n\x13STROKE_KIND_RESTORE\x10\x03\x32\xfb\x02\n\x0b\x45\x64itService\x12U\n\x04\x43rop\x12%.matteworks.compositor.v1.CropRequest\x1a&.matteworks.compositor.v1.CropResponse\x12X\n\x05\x45rase\x12&.matteworks.compositor.v1.EraseRequest\x1a\'.matteworks.compositor.v1.EraseResponse\x12^\n\x07\x43orrect\x12(.matteworks.compositor.v1.CorrectRequest\x1a).matteworks.compositor.v1.CorrectResponse\x12[\n\x06\x45xpand\x12\'.matteworks.compositor.v1.ExpandRequest\x1a(.matteworks.compositor.v1.ExpandResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'matteworks.compositor.v1.edit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_STROKEKIND']._serialized_start=2241
+  _globals['_STROKEKIND']._serialized_end=2352
   _globals['_CROPREQUEST']._serialized_start=143
   _globals['_CROPREQUEST']._serialized_end=416
   _globals['_CROPRESPONSE']._serialized_start=419
@@ -41,16 +43,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERASEREQUEST']._serialized_end=710
   _globals['_ERASERESPONSE']._serialized_start=712
   _globals['_ERASERESPONSE']._serialized_end=838
-  _globals['_EXPANDREQUEST']._serialized_start=841
-  _globals['_EXPANDREQUEST']._serialized_end=1072
-  _globals['_BORDERS']._serialized_start=1074
-  _globals['_BORDERS']._serialized_end=1153
-  _globals['_EXPANDRESPONSE']._serialized_start=1156
-  _globals['_EXPANDRESPONSE']._serialized_end=1328
-  _globals['_EDITOUTPUT']._serialized_start=1331
-  _globals['_EDITOUTPUT']._serialized_end=1497
-  _globals['_EDITEDPICTURE']._serialized_start=1500
-  _globals['_EDITEDPICTURE']._serialized_end=1628
-  _globals['_EDITSERVICE']._serialized_start=1631
-  _globals['_EDITSERVICE']._serialized_end=1914
+  _globals['_POINT']._serialized_start=840
+  _globals['_POINT']._serialized_end=875
+  _globals['_STROKE']._serialized_start=878
+  _globals['_STROKE']._serialized_end=1006
+  _globals['_CORRECTREQUEST']._serialized_start=1009
+  _globals['_CORRECTREQUEST']._serialized_end=1299
+  _globals['_CORRECTRESPONSE']._serialized_start=1302
+  _globals['_CORRECTRESPONSE']._serialized_end=1449
+  _globals['_EXPANDREQUEST']._serialized_start=1452
+  _globals['_EXPANDREQUEST']._serialized_end=1683
+  _globals['_BORDERS']._serialized_start=1685
+  _globals['_BORDERS']._serialized_end=1764
+  _globals['_EXPANDRESPONSE']._serialized_start=1767
+  _globals['_EXPANDRESPONSE']._serialized_end=1939
+  _globals['_EDITOUTPUT']._serialized_start=1942
+  _globals['_EDITOUTPUT']._serialized_end=2108
+  _globals['_EDITEDPICTURE']._serialized_start=2111
+  _globals['_EDITEDPICTURE']._serialized_end=2239
+  _globals['_EDITSERVICE']._serialized_start=2355
+  _globals['_EDITSERVICE']._serialized_end=2734
 # @@protoc_insertion_point(module_scope)

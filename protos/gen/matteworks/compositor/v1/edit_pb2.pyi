@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from matteworks.common.v1 import image_pb2 as _image_pb2
 from matteworks.compositor.v1 import compositor_pb2 as _compositor_pb2
 import builtins as _builtins
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _StrokeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StrokeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StrokeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STROKE_KIND_UNSPECIFIED: _StrokeKind.ValueType  # 0
+    """Not told; refused."""
+    STROKE_KIND_KEEP: _StrokeKind.ValueType  # 1
+    """They belong to the subject."""
+    STROKE_KIND_ERASE: _StrokeKind.ValueType  # 2
+    """They do not."""
+    STROKE_KIND_RESTORE: _StrokeKind.ValueType  # 3
+    """As the network saw them."""
+
+class StrokeKind(_StrokeKind, metaclass=_StrokeKindEnumTypeWrapper):
+    """What a stroke says of the pixels below it."""
+
+STROKE_KIND_UNSPECIFIED: StrokeKind.ValueType  # 0
+"""Not told; refused."""
+STROKE_KIND_KEEP: StrokeKind.ValueType  # 1
+"""They belong to the subject."""
+STROKE_KIND_ERASE: StrokeKind.ValueType  # 2
+"""They do not."""
+STROKE_KIND_RESTORE: StrokeKind.ValueType  # 3
+"""As the network saw them."""
+Global___StrokeKind: _TypeAlias = StrokeKind  # noqa: Y015
 
 @_typing.final
 class CropRequest(_message.Message):
@@ -175,6 +204,156 @@ class EraseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
+class Point(_message.Message):
+    """A place in the upright picture, in pixels from its upper left corner; fractions are allowed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_PX_FIELD_NUMBER: _builtins.int
+    Y_PX_FIELD_NUMBER: _builtins.int
+    x_px: _builtins.float
+    """To the right."""
+    y_px: _builtins.float
+    """Down."""
+    def __init__(
+        self,
+        *,
+        x_px: _builtins.float = ...,
+        y_px: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["x_px", b"x_px", "y_px", b"y_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Point: _TypeAlias = Point  # noqa: Y015
+
+@_typing.final
+class Stroke(_message.Message):
+    """A line drawn with a round brush."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    RADIUS_PX_FIELD_NUMBER: _builtins.int
+    kind: Global___StrokeKind.ValueType
+    """What it says."""
+    radius_px: _builtins.float
+    """Half the width of the brush, 1 to 500 pixels."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
+        """Its corners, 1 to 10000, at least one of them in the picture; one alone is a dot."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___StrokeKind.ValueType = ...,
+        points: _abc.Iterable[Global___Point] | None = ...,
+        radius_px: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "points", b"points", "radius_px", b"radius_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stroke: _TypeAlias = Stroke  # noqa: Y015
+
+@_typing.final
+class CorrectRequest(_message.Message):
+    """A picture, its matte and what is wrong with that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    MATTE_IMAGE_FIELD_NUMBER: _builtins.int
+    OWN_ALPHA_FIELD_NUMBER: _builtins.int
+    STROKES_FIELD_NUMBER: _builtins.int
+    MASK_IMAGE_FIELD_NUMBER: _builtins.int
+    MASK_KIND_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels: the picture as it was, not the cut-out,
+    unless `own_alpha` is set.
+    """
+    matte_image: _builtins.bytes
+    """A picture of the same size: its alpha, or if it is opaque its brightness."""
+    own_alpha: _builtins.bool
+    """`image` is a cut-out and its own alpha is the matte. Nothing that it lacks can come back."""
+    mask_image: _builtins.bytes
+    """A picture of the same size: what is lighter than middle grey is drawn over, before the strokes."""
+    mask_kind: Global___StrokeKind.ValueType
+    """What `mask_image` says."""
+    @_builtins.property
+    def strokes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stroke]:
+        """In the order in which they were drawn, at most 1000. These, or a mask, or both."""
+
+    @_builtins.property
+    def options(self) -> _compositor_pb2.RenderOptions:
+        """The result, as of a removal; `roi` is not used."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        matte_image: _builtins.bytes = ...,
+        own_alpha: _builtins.bool = ...,
+        strokes: _abc.Iterable[Global___Stroke] | None = ...,
+        mask_image: _builtins.bytes = ...,
+        mask_kind: Global___StrokeKind.ValueType = ...,
+        options: _compositor_pb2.RenderOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matte", b"matte", "matte_image", b"matte_image", "options", b"options", "own_alpha", b"own_alpha"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "mask_image", b"mask_image", "mask_kind", b"mask_kind", "matte", b"matte", "matte_image", b"matte_image", "options", b"options", "own_alpha", b"own_alpha", "request_id", b"request_id", "strokes", b"strokes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_matte: _TypeAlias = _typing.Literal["matte_image", "own_alpha"]  # noqa: Y015
+    _WhichOneofArgType_matte: _TypeAlias = _typing.Literal["matte", b"matte"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_matte) -> _WhichOneofReturnType_matte | None: ...
+
+Global___CorrectRequest: _TypeAlias = CorrectRequest  # noqa: Y015
+
+@_typing.final
+class CorrectResponse(_message.Message):
+    """The cut-out with the corrected matte."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RENDERING_FIELD_NUMBER: _builtins.int
+    MATTE_IMAGE_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    matte_image: _builtins.bytes
+    """The corrected matte as a grey PNG of the picture's size: send it back with the next stroke."""
+    @_builtins.property
+    def rendering(self) -> _compositor_pb2.Rendering:
+        """The file and its facts."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        rendering: _compositor_pb2.Rendering | None = ...,
+        matte_image: _builtins.bytes = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matte_image", b"matte_image", "rendering", b"rendering", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorrectResponse: _TypeAlias = CorrectResponse  # noqa: Y015
 
 @_typing.final
 class ExpandRequest(_message.Message):

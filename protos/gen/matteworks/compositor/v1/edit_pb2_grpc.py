@@ -45,6 +45,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.Correct = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/Correct',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
+                _registered_method=True)
         self.Expand = channel.unary_unary(
                 '/matteworks.compositor.v1.EditService/Expand',
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandRequest.SerializeToString,
@@ -75,6 +80,16 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Correct(self, request, context):
+        """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
+        its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
+        network; the network's own is kept for some minutes, so a second call for the same picture costs none
+        either. Errors as Crop. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Expand(self, request, context):
         """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
         is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
@@ -95,6 +110,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.SerializeToString,
+            ),
+            'Correct': grpc.unary_unary_rpc_method_handler(
+                    servicer.Correct,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.SerializeToString,
             ),
             'Expand': grpc.unary_unary_rpc_method_handler(
                     servicer.Expand,
@@ -157,6 +177,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Erase',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Correct(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/Correct',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
             options,
             channel_credentials,
             insecure,

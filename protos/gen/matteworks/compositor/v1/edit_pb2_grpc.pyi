@@ -44,6 +44,12 @@ class EditServiceStub:
     """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
     Crop. Safe to retry; equal requests give equal pictures.
     """
+    Correct: _grpc.UnaryUnaryMultiCallable[_edit_pb2.CorrectRequest, _edit_pb2.CorrectResponse]
+    """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
+    its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
+    network; the network's own is kept for some minutes, so a second call for the same picture costs none
+    either. Errors as Crop. Safe to retry.
+    """
     Expand: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
     is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
@@ -64,6 +70,12 @@ class EditServiceAsyncStub(EditServiceStub):
     Erase: _aio.UnaryUnaryMultiCallable[_edit_pb2.EraseRequest, _edit_pb2.EraseResponse]  # type: ignore[assignment]
     """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
     Crop. Safe to retry; equal requests give equal pictures.
+    """
+    Correct: _aio.UnaryUnaryMultiCallable[_edit_pb2.CorrectRequest, _edit_pb2.CorrectResponse]  # type: ignore[assignment]
+    """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
+    its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
+    network; the network's own is kept for some minutes, so a second call for the same picture costs none
+    either. Errors as Crop. Safe to retry.
     """
     Expand: _aio.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]  # type: ignore[assignment]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
@@ -94,6 +106,18 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_edit_pb2.EraseResponse, _abc.Awaitable[_edit_pb2.EraseResponse]]:
         """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
         Crop. Safe to retry; equal requests give equal pictures.
+        """
+
+    @_abc_1.abstractmethod
+    def Correct(
+        self,
+        request: _edit_pb2.CorrectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.CorrectResponse, _abc.Awaitable[_edit_pb2.CorrectResponse]]:
+        """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
+        its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
+        network; the network's own is kept for some minutes, so a second call for the same picture costs none
+        either. Errors as Crop. Safe to retry.
         """
 
     @_abc_1.abstractmethod

@@ -6,8 +6,8 @@ from matteworks_compositor.options.model import InputAlpha
 from matteworks_compositor.options.rules import output_limits
 from matteworks_compositor.pipeline.job import Job, State
 from matteworks_imaging.box import Size, fit_within
-from matteworks_imaging.colour_padding import blank_where_empty
 from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.filters.colour_padding import blank_where_empty
 from matteworks_imaging.network_view import LARGEST_SIDE_PX
 
 # A model input that is this much below the largest side saves a whole step of shrink-on-load.

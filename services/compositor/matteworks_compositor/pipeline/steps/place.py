@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matteworks_compositor.pipeline.job import Job, State, made
-from matteworks_imaging.colour_padding import blank_where_empty, pad_colours
+from matteworks_imaging.filters.colour_padding import blank_where_empty, pad_colours
 from matteworks_imaging.resampling import array_size, resize
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matteworks_compositor.pipeline.job import Job, State, made
 from matteworks_compositor.pipeline.steps.decode import result_size
 from matteworks_imaging.box import Box, Size, scale_box_outwards
-from matteworks_imaging.colour_padding import pad_colours
+from matteworks_imaging.filters.colour_padding import pad_colours
 from matteworks_imaging.resampling import resize
 
 

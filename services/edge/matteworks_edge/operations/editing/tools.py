@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks.compositor.v1 import edit_pb2
-from matteworks_common.errors import FailedPrecondition
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
+from matteworks_common.errors import FailedPrecondition, InvalidField
 from matteworks_edge.dialects.base import Schema
 from matteworks_edge.fields.edits import check_prompt, read_crop, read_expand, read_mask
 from matteworks_edge.fields.reader import Fields
+from matteworks_edge.fields.strokes import parse_strokes, read_mode
 from matteworks_edge.intake.body import RawForm
 from matteworks_edge.openapi.schemas import TEXT, WHOLE
 from matteworks_removal.clients import EditClient
 from matteworks_removal.edits import EditedPicture
 from matteworks_removal.sources import PictureSource
 
-__all__ = ["CROP", "EXPAND", "FILL", "Tool", "Work", "not_installed"]
+__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "Tool", "Work", "not_installed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,54 @@ def _read_fill(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Wo
     return Work(perform, output.SerializeToString(deterministic=True), others)
 
 
+def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
+    kind = read_mode(fields)
+    request = edit_pb2.CorrectRequest(options=compositor_pb2.RenderOptions(format=output.format))
+    others: dict[str, PictureSource] = {}
+    has_mask, text = "mask_file" in form.files, fields.text("strokes")
+    if has_mask == (text is not None):
+        fields.errors.append(InvalidField("strokes", "Give strokes, or a mask in mask_file; one of both."))
+    elif has_mask:
+        request.mask_kind = kind
+        others["mask_file"] = read_mask(form)
+    else:
+        request.strokes.extend(fields.collect(lambda: parse_strokes(text or "", kind)) or [])
+    if kind == edit_pb2.STROKE_KIND_KEEP:
+        original = fields.collect(lambda: read_mask(form, "original_file"))
+        if original is not None:
+            others["original_file"] = original
+
+    async def perform(editor: EditClient, image: bytes, others: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.CorrectRequest()
+        sent.CopyFrom(request)
+        if "mask_file" in others:
+            sent.mask_image = others["mask_file"]
+        if "original_file" in others:
+            # The cut-out says what is there now; the colours of what comes back are the original's.
+            sent.image, sent.matte_image = others["original_file"], image
+        else:
+            sent.image, sent.own_alpha = image, True
+        rendering = (await editor.correct(sent)).rendering
+        return EditedPicture(
+            rendering.image, rendering.format, rendering.size.width_px, rendering.size.height_px
+        )
+
+    return Work(perform, request.SerializeToString(deterministic=True), others)
+
+
+BRUSH: Final = Tool(
+    "brush",
+    "Erase or restore by strokes",
+    _read_brush,
+    {
+        "mode": {**TEXT, "default": "erase", "description": "erase or restore."},
+        "strokes": {
+            **TEXT,
+            "description": 'JSON: [{"points": [[x, y], ...], "radius": 20}, ...], in pixels of the picture.',
+        },
+    },
+    ("mask_file", "original_file"),
+)
 CROP: Final = Tool(
     "crop",
     "Cut a part out of a picture",

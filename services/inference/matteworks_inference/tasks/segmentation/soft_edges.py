@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from matteworks_imaging.filters.guided_filter import guided_filter
 from matteworks_imaging.resampling import grid_size
-from matteworks_inference.tasks.segmentation.guided_filter import guided_filter
 
 __all__ = ["has_soft_contour", "with_soft_edges"]
 

@@ -1,0 +1,167 @@
+"""Corrects a matte by strokes and renders the cut-out with it. Knows no wire."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from matteworks_common.errors import InvalidField
+from matteworks_common.stages import Stages
+from matteworks_compositor.compositor import Compositor, Rendered
+from matteworks_compositor.editing.kept_mattes import KeptMattes
+from matteworks_compositor.kernels.strokes import Stroke, StrokeKind, apply_mask, apply_stroke
+from matteworks_compositor.options.model import Channels, OutputFormat, RenderOptions, SubjectType
+from matteworks_compositor.pipeline.job import Job
+from matteworks_compositor.pipeline.steps.encode import encode_as
+from matteworks_imaging.decoding import Decoder
+from matteworks_imaging.header import read_header
+from matteworks_imaging.limits import PictureFile
+
+__all__ = ["Corrected", "Correction", "Corrector", "OwnMatte"]
+
+Bytes8 = NDArray[np.uint8]
+T = TypeVar("T")
+
+
+class OwnMatte(Enum):
+    """Where the matte comes from when it is no file: the picture's own alpha, or the network."""
+
+    ALPHA = "alpha"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What to change. `mask` is drawn over before the strokes."""
+
+    picture: PictureFile
+    matte: PictureFile | OwnMatte
+    strokes: Sequence[Stroke]
+    mask: PictureFile | None
+    mask_kind: StrokeKind
+    options: RenderOptions
+    background: PictureFile | None
+    request_id: str
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the network's own matte is part of the answer."""
+        kinds = {stroke.kind for stroke in self.strokes} | ({self.mask_kind} if self.mask else set())
+        return self.matte is OwnMatte.NETWORK or StrokeKind.RESTORE in kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The cut-out, and the matte as a grey PNG of the picture's size."""
+
+    rendered: Rendered
+    matte: bytes
+
+
+class Corrector:
+    """Works on pictures under the compositor's admission, one step after the other."""
+
+    def __init__(
+        self, compositor: Compositor, decoder: Decoder, executor: Executor, kept: KeptMattes, *, threads: int
+    ) -> None:
+        self._compositor = compositor
+        self._decoder = decoder
+        self._executor = executor
+        self._kept = kept
+        self._threads = threads
+
+    async def correct(self, correction: Correction, stages: Stages) -> Corrected:
+        """The corrected cut-out.
+
+        Raises InvalidField for a matte or a mask of another size and for strokes beside the picture,
+        InvalidPicture (FAILED_TO_READ_IMAGE, UNKNOWN_FOREGROUND), LimitExceeded (OVERLOADED).
+        """
+        first = await self._network_matte(correction, stages) if correction.needs_network else None
+        with stages.measure("strokes"):
+            matte, brought = await self._run(lambda: self._corrected(correction, first))
+        job = Job(
+            request_id=correction.request_id,
+            picture=correction.picture,
+            options=correction.options,
+            declared_type=SubjectType.OTHER,
+            brought_matte=brought,
+            background=correction.background,
+            roi=None,
+        )
+        rendered = await self._compositor.render(job, stages)
+        with stages.measure("matte_file"):
+            encoded = await self._run(lambda: encode_as(OutputFormat.PNG, matte, self._threads, None, None))
+        return Corrected(rendered, encoded)
+
+    async def _network_matte(self, correction: Correction, stages: Stages) -> Bytes8:
+        """At the picture's size: as a removal would have it."""
+        key = await self._run(lambda: self._kept.key(correction.picture.content))
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        job = Job(
+            request_id=correction.request_id,
+            picture=correction.picture,
+            options=RenderOptions(channels=Channels.ALPHA, format=OutputFormat.PNG),
+            declared_type=SubjectType.UNSPECIFIED,
+            background=None,
+            roi=None,
+        )
+        with stages.measure("segment"):
+            rendered = await self._compositor.render(job, Stages())
+        matte = await self._run(lambda: self._decoder.decode_matte(_file(rendered.content)))
+        self._kept.put(key, matte)
+        return matte
+
+    def _corrected(self, correction: Correction, first: Bytes8 | None) -> tuple[Bytes8, Bytes8]:
+        """The matte, and what to multiply the picture's own alpha with to get it."""
+        decoded = self._decoder.decode(correction.picture)
+        shape = decoded.pixels.shape[:2]
+        if isinstance(correction.matte, PictureFile):
+            matte = _of_shape(self._decoder.decode_matte(correction.matte), shape, "matte_image").copy()
+        elif correction.matte is OwnMatte.ALPHA:
+            matte = np.full(shape, 255, np.uint8) if decoded.alpha is None else decoded.alpha.copy()
+        else:
+            assert first is not None  # noqa: S101 - it was asked for above
+            matte = first.copy()
+        if correction.mask is not None:
+            mask = _of_shape(self._decoder.decode_matte(correction.mask), shape, "mask_image")
+            chosen = np.asarray(cv2.inRange(mask, 128, 255), np.uint8)
+            if not chosen.any():
+                raise InvalidField("mask_image", "Send a mask that is white where something is to change.")
+            apply_mask(decoded.pixels, matte, first, chosen, correction.mask_kind)
+        for stroke in correction.strokes:
+            apply_stroke(decoded.pixels, matte, first, stroke)
+        if correction.matte is not OwnMatte.ALPHA or decoded.alpha is None:
+            return matte, matte
+        ratio = matte.astype(np.float32) * 255 / np.maximum(decoded.alpha, 1)
+        return np.minimum(matte, decoded.alpha), np.minimum(np.rint(ratio), 255).astype(np.uint8)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """`work` on a worker thread. When cancelled it returns only after it, since its memory is counted."""
+        context = contextvars.copy_context()
+        done = asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            raise
+
+
+def _file(content: bytes) -> PictureFile:
+    return PictureFile(content, read_header(content), field="matte_image")
+
+
+def _of_shape(matte: Bytes8, shape: tuple[int, ...], field: str) -> Bytes8:
+    if matte.shape != shape:
+        raise InvalidField(field, f"Send {field} in the picture's size, {shape[1]} × {shape[0]} pixels.")
+    return matte
