@@ -12,6 +12,7 @@
 #   make shadows  every shadow on several subjects: out/shadows.png
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
+#   make soak     ten minutes of mixed traffic while a worker, Valkey and the store are killed; SECONDS=600
 #   make images  every image built, started as its own user, and a photo sent through; needs buildah
 #   make clean    everything that was made, except weights and accounts
 
@@ -31,7 +32,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz images clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz soak images clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -121,6 +122,9 @@ screenshots: $(DEVELOPMENT) $(WEIGHTS)
 
 fuzz: $(DEVELOPMENT)
 	@$(BIN)/python -m tools.fuzz_api --base-url $(BASE_URL) --key $(KEY) --seconds $(SECONDS)
+
+soak: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.soak --models-dir $(MODELS) --seconds $(SECONDS) $(ARGS)
 
 images: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.images $(ARGS)

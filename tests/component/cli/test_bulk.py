@@ -19,7 +19,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, ObjectServer, s3_server
 
 PICTURES = 2000
 MACHINES = 3
@@ -70,12 +70,12 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[S3Server]:
+def bucket(tmp_path: Path) -> Iterator[ObjectServer]:
     with s3_server(tmp_path / "s3") as server:
         yield server
 
 
-def machine(server: S3Server, url: str, *options: str) -> subprocess.Popen[bytes]:
+def machine(server: ObjectServer, url: str, *options: str) -> subprocess.Popen[bytes]:
     command = [
         *(sys.executable, "-m", "matteworks_cli", "bulk", f"s3://{BUCKET}/in", f"s3://{BUCKET}/out"),
         *("--base-url", url, "--key", "any", "--jobs", str(JOBS), "--shard-size", "100", "--lease-s", "3"),
@@ -85,12 +85,12 @@ def machine(server: S3Server, url: str, *options: str) -> subprocess.Popen[bytes
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def keys(server: S3Server, prefix: str) -> list[str]:
+def keys(server: ObjectServer, prefix: str) -> list[str]:
     return [entry["path"] for page in server.store(prefix).list() for entry in page]
 
 
 @pytest.mark.timeout(240)
-def test_every_result_comes_once_though_two_of_three_machines_are_killed(bucket: S3Server) -> None:
+def test_every_result_comes_once_though_two_of_three_machines_are_killed(bucket: ObjectServer) -> None:
     source = bucket.store("in")
     for number in range(PICTURES):
         obstore.put(source, f"{number % 7}/{number:05d}.jpg", f"photo {number:05d}".encode())

@@ -15,7 +15,7 @@ from matteworks_common.errors import LimitExceeded, NotFound, Unavailable
 from matteworks_jobs.app import JobsDependencies
 from tests.support.clock import ManualClock
 from tests.support.jobs_harness import jobs_stack, signature_of
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, ObjectServer, s3_server
 from tests.support.valkey import ValkeyProcess
 from tests.support.webhook_receiver import receiving, status
 
@@ -25,31 +25,26 @@ STORE = {"object_store_url": f"s3://{BUCKET}/{PREFIX}"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
     with s3_server(tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 
 @pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def s3(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return server
 
 
-def keys(s3: S3Server) -> list[str]:
-    """What the bucket itself lists."""
-    return sorted(entry["path"] for page in s3.store(PREFIX).list() for entry in page)
-
-
-async def status_of(s3: S3Server, result_id: str) -> int:
+async def status_of(s3: ObjectServer, result_id: str) -> int:
     """What the server itself says of the bytes, asked past us."""
     async with httpx.AsyncClient() as http:
         return (await http.get(f"{s3.endpoint}/{BUCKET}/{PREFIX}/results/{result_id}")).status_code
 
 
 async def test_a_result_is_stored_read_by_its_signed_url_and_in_parts(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer
 ) -> None:
     async with jobs_stack(valkey, tmp_path, **STORE) as stack:
         stored = await stack.store(CONTENT)
@@ -60,7 +55,7 @@ async def test_a_result_is_stored_read_by_its_signed_url_and_in_parts(
         )
         _, end = await stack.read(stored.result_id, signature=signature, first_byte=-5)
 
-        assert keys(s3) == [f"results/{stored.result_id}"]
+        assert s3.names(PREFIX) == [f"results/{stored.result_id}"]
         assert (facts.content_type, facts.size_bytes) == ("image/png", len(CONTENT))
         assert content == CONTENT
         assert part == CONTENT[1_000_000:2_500_000]
@@ -69,7 +64,7 @@ async def test_a_result_is_stored_read_by_its_signed_url_and_in_parts(
 
 
 async def test_deleted_bytes_are_gone_from_the_bucket_and_listed_nowhere_when_the_call_returns(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer
 ) -> None:
     async with jobs_stack(valkey, tmp_path, **STORE) as stack:
         stored = await stack.store(CONTENT)
@@ -78,7 +73,7 @@ async def test_deleted_bytes_are_gone_from_the_bucket_and_listed_nowhere_when_th
         await stack.delete(stored.result_id)
 
         assert (before, await status_of(s3, stored.result_id)) == (200, 404)
-        assert keys(s3) == []
+        assert s3.names(PREFIX) == []
         assert await stack.listed() == []
         with pytest.raises(NotFound):
             await stack.read(stored.result_id, signature=signature_of(stored.url))
@@ -87,7 +82,7 @@ async def test_deleted_bytes_are_gone_from_the_bucket_and_listed_nowhere_when_th
 
 
 async def test_native_urls_lead_to_the_bucket_and_end_with_the_bytes(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer
 ) -> None:
     async with jobs_stack(valkey, tmp_path, native_urls=True, **STORE) as stack, httpx.AsyncClient() as http:
         stored = await stack.store(CONTENT)
@@ -104,7 +99,7 @@ async def test_native_urls_lead_to_the_bucket_and_end_with_the_bytes(
 
 
 async def test_a_batch_leaves_only_its_results_and_its_deletion_nothing(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer
 ) -> None:
     async with jobs_stack(valkey, tmp_path, **STORE) as stack:
         async with stack.working():
@@ -112,17 +107,17 @@ async def test_a_batch_leaves_only_its_results_and_its_deletion_nothing(
             await stack.watch(accepted.batch.batch_id)
         items = (await stack.batch(accepted.batch.batch_id)).items
         await stack.swept()
-        kept = keys(s3)
+        kept = s3.names(PREFIX)
         for item in items:
             await stack.delete(item.item_id)
 
     assert [item.state for item in items] == [removal_pb2.ITEM_STATE_SUCCEEDED] * 2
     assert kept == sorted(f"results/{item.item_id}" for item in items)
-    assert keys(s3) == []
+    assert s3.names(PREFIX) == []
 
 
 async def test_what_expires_while_nobody_runs_is_swept_by_whoever_starts_next(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer
 ) -> None:
     clock = ManualClock()
     deps = JobsDependencies(clock=clock, does_upkeep=False)
@@ -139,15 +134,15 @@ async def test_what_expires_while_nobody_runs_is_swept_by_whoever_starts_next(
         await stack.swept()
 
         assert await status_of(s3, short.result_id) == 404
-        assert keys(s3) == [f"results/{long.result_id}"]
+        assert s3.names(PREFIX) == [f"results/{long.result_id}"]
         assert await stack.listed() == [long.result_id]
         clock.advance(86_400)
         await stack.swept()
-        assert keys(s3) == []
+        assert s3.names(PREFIX) == []
 
 
 async def test_a_bucket_that_is_away_is_told_before_the_caller_gives_up(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    valkey: ValkeyProcess, tmp_path: Path, s3: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client library's own patience is three minutes."""
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
@@ -160,7 +155,12 @@ async def test_a_bucket_that_is_away_is_told_before_the_caller_gives_up(
     ("code", "said"), [(507, "507 Insufficient Storage"), (403, "<Error><Code>QuotaExceeded</Code></Error>")]
 )
 async def test_a_bucket_that_is_full_is_told_as_full(
-    valkey: ValkeyProcess, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+    valkey: ValkeyProcess,
+    tmp_path: Path,
+    s3: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    said: str,
 ) -> None:
     """A server that refuses as those that are full do: a real one cannot be filled in a test."""
     async with receiving() as full:

@@ -13,6 +13,7 @@ from matteworks.jobs.v1 import jobs_pb2, jobs_pb2_grpc, removal_pb2
 from matteworks_common.errors import InvalidField, LimitExceeded, MatteworksError, NotFound, Unavailable
 from matteworks_jobs.items_view import ItemView
 from matteworks_jobs.results.objects import ObjectBox
+from matteworks_jobs.results.uploads import Uploads
 from matteworks_jobs.servicers.wire import (
     checked_account,
     checked_count,
@@ -72,6 +73,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         batch_id = new_id("batch")
         ids: list[str] = []
         part: list[NewItem] = []
+        uploads = Uploads(self._box)
 
         async def send(*, is_last: bool) -> None:
             if not await self._items.accept_part(
@@ -95,6 +97,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                     ),
                     len(ids),
                     f"items[{len(ids)}]",
+                    uploads,
                 )
                 ids.append(item.item_id)
                 part.append(item)
@@ -102,10 +105,11 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                     await send(is_last=False)
             if not ids:
                 raise _wrong_size(max_items)
+            await uploads.finish()
             await send(is_last=True)
         except BaseException:
             # Refused, or the caller went away: nothing of it may stay.
-            await asyncio.shield(self._discard(account_id, batch_id, part))
+            await asyncio.shield(self._discard(account_id, batch_id, part, uploads))
             raise
         await self._enqueue([(account_id, item_id) for item_id in ids], is_large=len(ids) > LARGE_BATCH_ITEMS)
         batch = await self._batch(account_id, batch_id)
@@ -118,12 +122,14 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         webhook_url = checked_webhook_url(request.webhook_url, "webhook_url", self._judge)
         retention_us = retention_s(request.caller) * 1_000_000
         lifetime_us("url_lifetime", request.url_lifetime)
-        item = await self._new_item(request, 0, "removal", webhook_url)
+        uploads = Uploads(self._box)
+        item = await self._new_item(request, 0, "removal", uploads, webhook_url)
         try:
+            await uploads.finish()
             if not await self._items.accept_one(account_id, item, retention_us):
                 raise _too_many_waiting()
         except MatteworksError:
-            await self._discard(account_id, "", [item])
+            await self._discard(account_id, "", [item], uploads)
             raise
         await self._enqueue([(account_id, item.item_id)])
         return jobs_pb2.CreateRemovalResponse(
@@ -186,16 +192,21 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         return jobs_pb2.GetItemResponse(item=await self._item(account_id, request.item_id))
 
     async def _new_item(
-        self, request: jobs_pb2.CreateRemovalRequest, index: int, field: str, webhook_url: str = ""
+        self,
+        request: jobs_pb2.CreateRemovalRequest,
+        index: int,
+        field: str,
+        uploads: Uploads,
+        webhook_url: str = "",
     ) -> NewItem:
-        """Checked; a picture that was sent along lies in the object store from here on."""
+        """Checked; a picture that was sent along is on its way into the object store."""
         spec = request.removal
         checked_spec(spec, field)
         item_id = new_id("img")
         stored = jobs_pb2.CreateRemovalRequest()
         has_input = spec.WhichOneof("source") == "image"
         if has_input:
-            await self._box.put(f"inputs/{item_id}", spec.image, "application/octet-stream")
+            await uploads.add(f"inputs/{item_id}", spec.image, "application/octet-stream")
         stored.CopyFrom(request)
         if has_input:
             stored.removal.ClearField("image")
@@ -210,7 +221,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             # They are accepted all the same: the reminder puts them into the queue.
             log.warning("queue_unavailable", item_count=len(items))
 
-    async def _discard(self, account_id: str, batch_id: str, unsent: list[NewItem]) -> None:
+    async def _discard(self, account_id: str, batch_id: str, unsent: list[NewItem], uploads: Uploads) -> None:
+        await uploads.give_up()
         try:
             for item in unsent:
                 if item.has_input:
