@@ -17,6 +17,7 @@ from svix.webhooks import Webhook, WebhookVerificationError
 from matteworks.jobs.v1 import webhooks_pb2
 from matteworks_common.channels import call
 from matteworks_jobs.app import JobsDependencies
+from matteworks_jobs.webhooks.deliverer import MOST_OF_ACCOUNT
 from matteworks_outbound.addresses import Address
 from tests.support.clock import ManualClock
 from tests.support.jobs_harness import JobsStack, jobs_stack
@@ -295,3 +296,29 @@ async def test_old_and_new_secret_verify_for_a_day_after_a_rotation(
         Webhook(secret).verify(overlapping.body, overlapping.headers)
     assert overlapping.headers["webhook-signature"].count("v1,") == 2
     assert later.headers["webhook-signature"].count("v1,") == 1
+
+
+async def test_the_silent_receiver_of_one_account_delays_nobody_elses(
+    stack: JobsStack, receiver: Receiver
+) -> None:
+    async def say_nothing(_: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+
+    async with receiving() as silent:
+        silent.answer = say_nothing
+        low = [webhooks_pb2.WEBHOOK_EVENT_CREDITS_LOW]
+        for account_id, url in (("b", silent.url()), ("a", receiver.url())):
+            create = webhooks_pb2.CreateWebhookEndpointRequest(account_id=account_id, url=url, events=low)
+            await call(stack.webhooks.CreateWebhookEndpoint, create, timeout_s=5)
+        for account_id, granted in [*(("b", number) for number in range(1, 41)), ("a", 1)]:
+            report = webhooks_pb2.ReportLowCreditsRequest(
+                account_id=account_id, granted_credits_milli=granted
+            )
+            await call(stack.webhooks.ReportLowCredits, report, timeout_s=5)
+        delivering = asyncio.create_task(deliver(stack))
+
+        await receiver.next_post()
+
+        assert not delivering.done()
+        assert len(silent.posts) <= MOST_OF_ACCOUNT
+        assert await delivering == 41

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from matteworks_jobs.stores.records import Delivery, DeliveryState, Endpoint, Event
@@ -71,9 +71,15 @@ class WebhookStore:
             found.append(secrets["previous"])
         return found
 
-    async def lease(self, count: int, lease_us: int) -> list[Delivery]:
-        """At most `count` due deliveries; nobody else gets them until the lease ends."""
-        members = await self._session.run("webhooks", "lease", "", count, lease_us)
+    async def lease(
+        self, count: int, lease_us: int, most_of_account: int, had: Mapping[str, int]
+    ) -> list[Delivery]:
+        """At most `count` due deliveries; nobody else gets them until the lease ends. Of each account no
+        more than `most_of_account` with those that the caller had.
+        """
+        members = await self._session.run(
+            "webhooks", "lease", "", count, lease_us, most_of_account, json.dumps(had)
+        )
         names = [split_member(member) for member in members]
         stored = await self._session.fields_of([_key(*name) for name in names])
         found: list[Delivery] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,7 +19,11 @@ from matteworks_jobs.webhooks.payloads import Payloads
 from matteworks_jobs.webhooks.schedule import SLOW_DOWN, delay_after, parse_retry_after
 from matteworks_jobs.webhooks.sender import Answer, WebhookSender
 
-LEASED_AT_ONCE: Final = 32
+# Posts at once, and of them for one account: its receivers may be slow without delaying anybody else's.
+MOST: Final = 32
+MOST_OF_ACCOUNT: Final = 8
+# What falls due while slow receivers take their time is seen this much later.
+_LOOK_AGAIN_S: Final = 1.0
 _GONE: Final = 410
 log = structlog.get_logger()
 
@@ -54,12 +59,32 @@ class Deliverer:
         leased comes again when its lease ends.
         """
         count = 0
-        while due := await self._store.lease(LEASED_AT_ONCE, self._lease_us):
-            async with asyncio.TaskGroup() as group:
-                for delivery in due:
-                    group.create_task(self._try(delivery))
-            count += len(due)
-        return count
+        under_way: dict[asyncio.Task[None], str] = {}
+        try:
+            while True:
+                for delivery in await self._leased(under_way):
+                    under_way[asyncio.create_task(self._try(delivery))] = delivery.account_id
+                    count += 1
+                if not under_way:
+                    return count
+                done, _ = await asyncio.wait(
+                    under_way, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    del under_way[task]
+                    task.result()
+        except asyncio.CancelledError:
+            for task in under_way:
+                task.cancel()
+            raise
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _leased(self, under_way: Mapping[asyncio.Task[None], str]) -> list[Delivery]:
+        if len(under_way) >= MOST:
+            return []
+        had = Counter(under_way.values())
+        return await self._store.lease(MOST - len(under_way), self._lease_us, MOST_OF_ACCOUNT, had)
 
     async def _try(self, delivery: Delivery) -> None:
         secrets = await self._secrets(delivery)

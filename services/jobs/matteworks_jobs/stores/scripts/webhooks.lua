@@ -33,12 +33,20 @@ if VERB == 'secret' then
   return ARGV[5]
 end
 
--- 4 most at once; 5 for how long. Takes what is due of any account; each is due again when its lease ends.
--- Returns their members.
+-- 4 most at once; 5 for how long; 6 most of one account; 7 how many of each account the caller has already,
+-- as JSON. Takes what is due of any account; each is due again when its lease ends. Returns their members.
 if VERB == 'lease' then
-  local found = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, ARGV[4])
-  for _, one in ipairs(found) do redis.call('ZADD', DUE, int(NOW + tonumber(ARGV[5])), one) end
-  return found
+  local most, most_of_account, had, taken = tonumber(ARGV[4]), tonumber(ARGV[6]), cjson.decode(ARGV[7]), {}
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, 1000)) do
+    if #taken == most then break end
+    local account = string.match(one, '^(.*)/[^/]*$')
+    had[account] = (had[account] or 0) + 1
+    if had[account] <= most_of_account then
+      redis.call('ZADD', DUE, int(NOW + tonumber(ARGV[5])), one)
+      taken[#taken + 1] = one
+    end
+  end
+  return taken
 end
 
 -- 4 delivery; 5 its text, kept from the first try on. Returns the text to send.
