@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from PIL import Image, ImageDraw
 
 from tests.clients.conftest import WRONG_KEY, Bench, open_cutout
 from tests.clients.installs import CLIENTS, INSTALL_TIMEOUT_S, Client
@@ -46,3 +49,18 @@ def test_json_mode_gives_headers_and_body(bench: Bench) -> None:
     assert facts["detectedType"] == "person"
     assert (facts["resultWidth"], facts["resultHeight"]) == ("512", "512")
     assert all(str(facts[name]).isdigit() for name in ("rateLimit", "rateLimitRemaining", "rateLimitReset"))
+
+
+def test_pyclipdrop_cleans_up_and_uncrops(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = next(client for client in CLIENTS if client.name == "pyclipdrop")
+    mask = Image.new("L", (512, 512))
+    ImageDraw.Draw(mask).ellipse((20, 20, 80, 80), fill=255)
+    mask.save(tmp_path / "mask.png")
+    monkeypatch.setenv("MASK", str(tmp_path / "mask.png"))
+
+    with Image.open(bench.use(client, "cleanup").output) as cleaned:
+        assert (cleaned.format, cleaned.size) == ("PNG", (512, 512))
+    with Image.open(bench.use(client, "uncrop").output) as larger:
+        assert (larger.format, larger.size) == ("JPEG", (552, 532))

@@ -26,7 +26,8 @@ __all__ = ["AccountHeaders", "Dialect", "Endpoint", "Handler", "Operation", "Sch
 
 Schema = dict[str, Any]
 Handler = Callable[[Request], Awaitable[Response]]
-AccountHeaders = Callable[[Removal, auth_pb2.Account | None], dict[str, str]]
+# From the thousandths of a credit that were charged, and the account when it is known.
+AccountHeaders = Callable[[int, auth_pb2.Account | None], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)

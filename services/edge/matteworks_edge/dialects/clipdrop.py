@@ -13,10 +13,10 @@ from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import ErrorAnswer, PublicError
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
-from matteworks_edge.operations.catalogue import REMOVAL
+from matteworks_edge.operations.catalogue import REMOVAL, picture_edit
+from matteworks_edge.operations.editing.tools import EXPAND, FILL
 from matteworks_edge.responses import format_credits
 from matteworks_removal.offers import Size
-from matteworks_removal.service import Removal
 
 _PREVIEW: Final = Size(250, max_pixels=250_000, is_free_call_eligible=True)
 _TRANSPARENCY: Final = {
@@ -25,9 +25,9 @@ _TRANSPARENCY: Final = {
 }
 
 
-def _account_headers(removal: Removal, account: auth_pb2.Account | None) -> dict[str, str]:
+def _account_headers(charged_credits_milli: int, account: auth_pb2.Account | None) -> dict[str, str]:
     """What was charged and, when it is known, what is left, in whole credits rounded down."""
-    headers = {"X-Credits-Consumed": format_credits(removal.charged_credits_milli)}
+    headers = {"X-Credits-Consumed": format_credits(charged_credits_milli)}
     if account is not None:
         left_milli = (
             account.subscription_credits_milli + account.payg_credits_milli + account.enterprise_credits_milli
@@ -53,10 +53,23 @@ def _parse_transparency(text: str) -> compositor_pb2.InputAlpha.ValueType:
     return value
 
 
+# What uncrop answers with.
+_JPEG: Final = compositor_pb2.OUTPUT_FORMAT_JPEG
+
 CLIPDROP: Final = Dialect(
     name="clipdrop",
     prefix="/clipdrop",
-    endpoints=(Endpoint("POST", "/remove-background/v1", REMOVAL, "removeBackgroundClipdrop"),),
+    endpoints=(
+        Endpoint("POST", "/remove-background/v1", REMOVAL, "removeBackgroundClipdrop"),
+        Endpoint("POST", "/cleanup/v1", picture_edit(FILL), "cleanupClipdrop"),
+        Endpoint("POST", "/uncrop/v1", picture_edit(EXPAND, _JPEG), "uncropClipdrop"),
+    ),
+    field_names={
+        "extend_left": "left",
+        "extend_right": "right",
+        "extend_up": "top",
+        "extend_down": "bottom",
+    },
     default_size="full",
     default_format=compositor_pb2.OUTPUT_FORMAT_PNG,
     # Results have the size of the input; every call costs one credit.

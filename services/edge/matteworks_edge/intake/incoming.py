@@ -14,6 +14,7 @@ from starlette.types import Message
 
 from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks_common.context import CallContext, current_call, new_request_id
+from matteworks_common.errors import MatteworksError
 from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import CallerGone, request_timeout
 from matteworks_edge.exchange import exchange_of
@@ -75,6 +76,14 @@ def _told_unit(dialect: Dialect) -> plan_pb2.RateUnit.ValueType:
     """APIs that count requests tell the rate with every answer, errors included; it costs auth a step."""
     counts_requests = dialect.rate_unit == plan_pb2.RATE_UNIT_REQUESTS
     return dialect.rate_unit if counts_requests else plan_pb2.RATE_UNIT_UNSPECIFIED
+
+
+async def account_of(caller: auth_pb2.AuthenticateResponse, auth: AuthClient) -> auth_pb2.Account | None:
+    """The balances after a charge. The work is paid for, so what cannot be read now is None, not an error."""
+    try:
+        return (await auth.get_account(caller.account_id)).account
+    except MatteworksError:
+        return None
 
 
 async def count_call(request: Request, auth: AuthClient, caller: auth_pb2.AuthenticateResponse) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import jobs_pb2
 from matteworks_edge.dialects.base import Operation, Schema
 from matteworks_edge.openapi.documents import (
@@ -64,10 +65,12 @@ def stored_edit(
     )
 
 
-def picture_edit(tool: Tool) -> Operation:
-    """An editing tool that answers with the picture."""
+def picture_edit(
+    tool: Tool, format_: compositor_pb2.OutputFormat.ValueType = compositor_pb2.OUTPUT_FORMAT_UNSPECIFIED
+) -> Operation:
+    """An editing tool that answers with the picture, in `format_`, or else in the dialect's own."""
     return Operation(
-        lambda services: EditEndpoint(services, tool),
+        lambda services: EditEndpoint(services, tool, format=format_),
         describe_edit(tool.summary, tool.fields, tool.files, None),
     )
 

@@ -10,9 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
-from matteworks_common.errors import MatteworksError
 from matteworks_common.settings import MEBIBYTE
-from matteworks_edge.dialects.base import AccountHeaders
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.fields.form import RemovalForm, parse_removal
 from matteworks_edge.fields.parameters import FORMATS
@@ -20,6 +18,7 @@ from matteworks_edge.intake.accept import preferred_picture, prefers_json
 from matteworks_edge.intake.admission import Slot
 from matteworks_edge.intake.body import RawForm
 from matteworks_edge.intake.incoming import (
+    account_of,
     authenticate,
     count_call,
     is_key_in_body,
@@ -30,7 +29,7 @@ from matteworks_edge.intake.incoming import (
 from matteworks_edge.operations.services import Services
 from matteworks_edge.responses import JSON_TYPE, json_response, rate_limit_headers, removal_headers
 from matteworks_removal.content_types import CONTENT_TYPES
-from matteworks_removal.service import Progress, Removal
+from matteworks_removal.service import Progress
 
 # Of a body that is read before its sender is known.
 _MAX_STRANGER_BYTES: Final = 10 * MEBIBYTE
@@ -120,7 +119,8 @@ class RemovalEndpoint:
             **rate_limit_headers(exchange.rate_limit),
         }
         if dialect.account_headers:
-            headers |= await self._account_headers(dialect.account_headers, caller, removal)
+            account = await account_of(caller, services.auth)
+            headers |= dialect.account_headers(removal.charged_credits_milli, account)
         rendering = removal.response.rendering
         with exchange.stages.measure("respond"):
             if dialect.result_document and (asked.is_told_in_json or prefers_json(accept)):
@@ -131,13 +131,3 @@ class RemovalEndpoint:
                 content_type = CONTENT_TYPES[rendering.format]
         services.metrics.sent_bytes.inc(len(body))
         return Response(body, 200, headers, content_type)
-
-    async def _account_headers(
-        self, tell: AccountHeaders, caller: auth_pb2.AuthenticateResponse, removal: Removal
-    ) -> dict[str, str]:
-        """The result is paid for, so a balance that cannot be read now is left out, not an error."""
-        try:
-            account = (await self.services.auth.get_account(caller.account_id)).account
-        except MatteworksError:
-            account = None
-        return tell(removal, account)

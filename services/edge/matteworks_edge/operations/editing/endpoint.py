@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
-from matteworks.compositor.v1 import edit_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks.jobs.v1 import removal_pb2
 from matteworks_common.errors import MatteworksError
 from matteworks_edge.dialects.base import Dialect
@@ -21,7 +21,13 @@ from matteworks_edge.fields.parameters import parse_format
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.intake.admission import Slot
 from matteworks_edge.intake.body import RawForm
-from matteworks_edge.intake.incoming import authenticate, read_form, start_deadline, while_connected
+from matteworks_edge.intake.incoming import (
+    account_of,
+    authenticate,
+    read_form,
+    start_deadline,
+    while_connected,
+)
 from matteworks_edge.jobs_client import caller_for
 from matteworks_edge.operations.editing.tools import Tool
 from matteworks_edge.operations.services import Services
@@ -44,6 +50,8 @@ class EditEndpoint:
     tool: Tool
     document: Callable[[StoredCutout], dict[str, Any]] | None = None
     max_retention_s: float = 0
+    # Of the result when the caller names none; UNSPECIFIED: the dialect's own.
+    format: compositor_pb2.OutputFormat.ValueType = compositor_pb2.OUTPUT_FORMAT_UNSPECIFIED
 
     async def __call__(self, request: Request) -> Response:
         services = self.services
@@ -52,7 +60,7 @@ class EditEndpoint:
         caller = await authenticate(request, services.auth)
         with services.admission.slot() as slot:
             form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
-            order = _parse(form, self.tool, exchange.dialect)
+            order = _parse(form, self.tool, exchange.dialect, self.format or exchange.dialect.default_format)
             start_deadline(request, services.request_timeout_s)
             return await services.first_answers.once(
                 request, caller, form, lambda: self._answer(request, caller, order, slot)
@@ -79,6 +87,9 @@ class EditEndpoint:
                 await self._drop(caller.account_id, result.result_id)
             raise
         headers = _headers(edit, exchange.dialect) | rate_limit_headers(exchange.rate_limit)
+        if exchange.dialect.account_headers:
+            account = await account_of(caller, self.services.auth)
+            headers |= exchange.dialect.account_headers(edit.charged_credits_milli, account)
         if self.document is None:
             picture = edit.picture
             self.services.metrics.sent_bytes.inc(len(picture.content))
@@ -94,11 +105,13 @@ class EditEndpoint:
             return
 
 
-def _parse(form: RawForm, tool: Tool, dialect: Dialect) -> EditOrder:
+def _parse(
+    form: RawForm, tool: Tool, dialect: Dialect, usual: compositor_pb2.OutputFormat.ValueType
+) -> EditOrder:
     """Raises InvalidRequest with every error, or what the tool raises at once."""
     fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
-    format_ = fields.read("format", lambda text: parse_format(text, dialect.formats), dialect.default_format)
+    format_ = fields.read("format", lambda text: parse_format(text, dialect.formats), usual)
     work = tool.read(fields, form, edit_pb2.EditOutput(format=format_))
     fields.raise_if_wrong()
     if source is None:
@@ -110,6 +123,8 @@ def _parse(form: RawForm, tool: Tool, dialect: Dialect) -> EditOrder:
         parameters=tool.name.encode() + b"\0" + work.parameters,
         counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
         others=work.others,
+        max_file_bytes=form.rules.max_file_bytes,
+        formats=dialect.input_formats,
     )
 
 
