@@ -42,7 +42,7 @@ def replies() -> str:
             if body != reply.body():
                 bodies[str(reply.status)] = body
         if bodies:
-            described.append({"paths": roots_told, "bodies": bodies})
+            described.append({"name": dialect.name, "paths": roots_told, "bodies": bodies})
     return json.dumps(described, indent=1) + "\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from matteworks.inference.v1 import inference_pb2
 from matteworks.inference.v2 import open_inference_pb2
 from matteworks.jobs.v1 import jobs_pb2, results_pb2, webhooks_pb2
 from matteworks_common.settings import ServiceSettings
-from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings
+from matteworks_deploy.envoy.settings import MEBIBYTE, Endpoint, EnvoySettings, parse_provider_hosts
 from matteworks_deploy.local.parts import envoy_binary
 from matteworks_deploy.topology import SERVICES
 from tests.support.envoy_builder import (
@@ -202,3 +203,25 @@ def test_a_body_beyond_what_anybody_can_mean_is_refused_by_its_declared_length()
     header = too_large["match"]["headers"][0]
     assert (header["name"], int(header["rangeMatch"]["start"])) == ("content-length", 72 * MEBIBYTE + 1)
     assert too_large["directResponse"] == {"status": 413}
+
+
+HOSTED = replace(
+    LOCAL, provider_hosts=parse_provider_hosts("Erase.example=backgrounderase, a.example=bgeraser")
+)
+
+
+def test_host_names_of_providers_are_accepted_and_come_before_paths() -> None:
+    text = envoy_json(HOSTED)
+    assert validation_problem(text, envoy_binary()) is None
+    listeners = json.loads(text)["staticResources"]["listeners"]
+    public = next(entry for entry in listeners if entry["name"] == "public")
+    config = public["filterChains"][0]["filters"][0]["typedConfig"]["localReplyConfig"]["mappers"]
+    first = json.dumps(config[0])
+    assert "erase\\\\.example" in first
+    assert "%REQ(X-REQUEST-ID)%" in first
+
+
+@pytest.mark.parametrize("text", ["erase.example", "=bgremover", "a=", "a=b,c"])
+def test_a_host_without_a_provider_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST=PROVIDER"):
+        parse_provider_hosts(text)

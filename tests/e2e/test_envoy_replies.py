@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,6 +82,40 @@ def test_under_a_providers_path_the_proxy_speaks_as_the_provider_does(
 
     assert answer.startswith(b"HTTP/1.1 413")
     assert document in answer
+
+
+@pytest.mark.parametrize("path", ["/v2", "/backgrounderase/v2", "/v2/account?x=1"])
+def test_the_proxy_tells_its_request_id_where_the_provider_does(
+    running_stack: RunningStack, path: str
+) -> None:
+    answer = raw_exchange(
+        running_stack,
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        + b'X-Request-Id: a"b\r\n'
+        + f"Content-Length: {72 * MEBIBYTE + 1}\r\n\r\n".encode(),
+    )
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["code"], error["status"], error["details"]) == ("image_too_large", 413, {})
+    assert error["request_id"] == 'a"b'
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/removebg/v1.0/removebg", 400), ("/bgeraser/v1/removebg", 400), ("/bgremover/v1/remove", 413)],
+)
+def test_a_prefix_is_answered_as_the_path_behind_it(
+    running_stack: RunningStack, path: str, status: int
+) -> None:
+    answer = raw_exchange(
+        running_stack,
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        + f"Content-Length: {72 * MEBIBYTE + 1}\r\n\r\n".encode(),
+    )
+
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+    assert (b"file_too_large" if status == 400 else b"FILE_TOO_LARGE") in answer
 
 
 def test_headers_beyond_the_limit_are_refused(running_stack: RunningStack) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from matteworks_deploy.compose import compose_yaml
-from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, parse_provider_hosts
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.parts import envoy_binary, require_extras
 from matteworks_deploy.topology import SERVICES
@@ -36,6 +36,10 @@ def envoy_config(
         list[str] | None,
         typer.Option("--host", help="NAME=HOST:PORT[,HOST:PORT] of any service; NAME= leaves it out."),
     ] = None,
+    provider_hosts: Annotated[
+        list[str] | None,
+        typer.Option("--provider-host", help="HOST=PROVIDER, as the edge's MATTEWORKS_EDGE_DIALECT_HOSTS."),
+    ] = None,
     validate: Annotated[bool, typer.Option("--validate", help="Let Envoy check it; print nothing.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Print nothing; fail when this file differs.", metavar="FILE")
@@ -59,6 +63,7 @@ def envoy_config(
             public=_endpoint(public),
             internal=_endpoint(internal),
             admin=_endpoint(admin),
+            provider_hosts=_provider_hosts(provider_hosts or []),
             hosts={name: tuple(map(_endpoint, hosts)) for name, hosts in given.items()},
         )
     )
@@ -70,6 +75,13 @@ def envoy_config(
         raise CommandFailed(f"{check} is not current; run: matteworks envoy-config > {check}")
     if not validate and check is None:
         sys.stdout.write(config)
+
+
+def _provider_hosts(entries: list[str]) -> dict[str, str]:
+    try:
+        return parse_provider_hosts(",".join(entries))
+    except ValueError as error:
+        raise CommandFailed(f"--provider-host: {error}.", EXIT_USAGE) from error
 
 
 def compose_config(

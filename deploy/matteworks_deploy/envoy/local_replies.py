@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLogFilter,
@@ -78,21 +80,25 @@ LOCAL_REPLIES = (
 # On the paths of remove.bg and of bgeraser's removal there is no 413: the documented answer to a file that is
 # too large is a 400 with this code, and a file is the only thing in a request that can be this large.
 FILE_TOO_LARGE = LocalReply(400, "File too large", "file_too_large")
+FILE_TOO_LARGE_PROVIDERS = ("remove.bg", "bgeraser")
 FILE_TOO_LARGE_PATHS = ("/v1.0", "/removebg", "/v1/removebg", "/bgeraser/v1/removebg")
 
 
-def local_reply_config() -> LocalReplyConfig:
-    """The mappers, one a status, and a document for statuses that nobody expects."""
-    too_large = _mapper(ComparisonFilterOp.EQ, 413, FILE_TOO_LARGE)
-    too_large.status_code = FILE_TOO_LARGE.status
-    too_large.filter = AccessLogFilter(
-        and_filter=AndFilter(
-            filters=[_status_is(ComparisonFilterOp.EQ, 413), _path_is_below(FILE_TOO_LARGE_PATHS)]
-        )
-    )
+def local_reply_config(provider_hosts: Mapping[str, str] | None = None) -> LocalReplyConfig:
+    """The mappers, one a status, and a document for statuses that nobody expects.
+
+    `provider_hosts` are host names that belong to one provider, whatever the path.
+    """
+    hosts = provider_hosts or {}
+    too_large_at = [_host_is(host) for host, name in hosts.items() if name in FILE_TOO_LARGE_PROVIDERS]
+    others_hosts = [_host_is(host) for host, name in hosts.items() if name not in FILE_TOO_LARGE_PROVIDERS]
     return LocalReplyConfig(
         mappers=[
-            too_large,
+            *(mapper for host, name in hosts.items() for mapper in _replies_of(name, _host_is(host))),
+            *(_too_large(place) for place in too_large_at),
+            # Their own 413 where nothing above has said it in other words.
+            *(_where(_usual(413), place) for place in others_hosts),
+            _too_large(_path_is_below(FILE_TOO_LARGE_PATHS)),
             *_replies_of_providers(),
             *(_mapper(ComparisonFilterOp.EQ, reply.status, reply) for reply in LOCAL_REPLIES),
             _mapper(ComparisonFilterOp.GE, 500, LocalReply(500, "The service failed.", "internal_error")),
@@ -101,26 +107,55 @@ def local_reply_config() -> LocalReplyConfig:
     )
 
 
+def _usual(status: int) -> ResponseMapper:
+    reply = next(reply for reply in LOCAL_REPLIES if reply.status == status)
+    return _mapper(ComparisonFilterOp.EQ, status, reply)
+
+
+def _where(mapper: ResponseMapper, place: AccessLogFilter) -> ResponseMapper:
+    """`mapper`, only for requests that `place` lets through."""
+    status = mapper.filter
+    if status is None:
+        raise AssertionError("every mapper is made for a status")
+    mapper.filter = AccessLogFilter(and_filter=AndFilter(filters=[status, place]))
+    return mapper
+
+
+def _too_large(place: AccessLogFilter) -> ResponseMapper:
+    mapper = _mapper(ComparisonFilterOp.EQ, 413, FILE_TOO_LARGE)
+    mapper.status_code = FILE_TOO_LARGE.status
+    return _where(mapper, place)
+
+
 def _replies_of_providers() -> list[ResponseMapper]:
     """The documents of providers that have another shape, under their own paths."""
-    usual = {reply.status: reply for reply in LOCAL_REPLIES}
-    providers = json.loads(files(__package__).joinpath(_PROVIDERS).read_text("utf-8"))
+    return [
+        mapper
+        for provider in _providers()
+        for mapper in _replies_of(provider["name"], _path_is_below(provider["paths"]))
+    ]
+
+
+def _replies_of(name: str, place: AccessLogFilter) -> list[ResponseMapper]:
+    """The documents of one provider; none when its shape is the usual one."""
     mappers = []
-    for provider in providers:
-        for status, body in provider["bodies"].items():
-            mapper = _mapper(ComparisonFilterOp.EQ, int(status), usual[int(status)])
+    for provider in _providers():
+        for status, body in provider["bodies"].items() if provider["name"] == name else ():
+            mapper = _usual(int(status))
             if "%REQ(" in body:
                 # Each value is escaped by itself: whoever sends the id cannot write into the document.
                 mapper.body_format_override = SubstitutionFormatString(
                     json_format=Struct.from_dict(json.loads(body)), content_type=CONTENT_TYPE
                 )
             mapper.body = DataSource(inline_string=body)
-            is_status = _status_is(ComparisonFilterOp.EQ, int(status))
-            mapper.filter = AccessLogFilter(
-                and_filter=AndFilter(filters=[is_status, _path_is_below(provider["paths"])])
-            )
-            mappers.append(mapper)
+            mappers.append(_where(mapper, place))
     return mappers
+
+
+@cache
+def _providers() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(files(__package__).joinpath(_PROVIDERS).read_text("utf-8"))
+    return found
 
 
 def _mapper(op: ComparisonFilterOp, status: int, reply: LocalReply) -> ResponseMapper:
@@ -141,6 +176,14 @@ def _status_is(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
     value = RuntimeUInt32(default_value=status, runtime_key=f"local_reply.{op.name.lower()}.{status}")
     return AccessLogFilter(
         status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value))
+    )
+
+
+def _host_is(host: str) -> AccessLogFilter:
+    """The host name in any letter case, with or without a port."""
+    pattern = StringMatcher(safe_regex=RegexMatcher(regex=f"(?i){re.escape(host)}(?::[0-9]+)?"))
+    return AccessLogFilter(
+        header_filter=HeaderFilter(header=HeaderMatcher(name=":authority", string_match=pattern))
     )
 
 

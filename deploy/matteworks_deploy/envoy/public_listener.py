@@ -84,7 +84,7 @@ def public_listener(settings: EnvoySettings) -> Listener:
             initial_stream_window_size=_STREAM_WINDOW_BYTES,
             initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
         ),
-        local_reply_config=local_reply_config(),
+        local_reply_config=local_reply_config(settings.provider_hosts),
         access_log=[public_access_log()],
         route_config=RouteConfiguration(
             name="public",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MEBIBYTE = 1024 * 1024
 
@@ -32,6 +32,9 @@ class EnvoySettings:
     # Where the processes of each service listen, by the service's name in the topology. A service that is
     # not there is not deployed: its paths are the edge's, its calls nobody's.
     hosts: Mapping[str, tuple[Endpoint, ...]]
+    # Host names of the public listener under which one provider alone is served, as the edge's
+    # DIALECT_HOSTS has them: the provider by the name, in small letters.
+    provider_hosts: Mapping[str, str] = field(default_factory=dict)
     # Admin page: a Unix socket, relative to Envoy's working directory, or an address of this machine.
     admin: str | Endpoint = "envoy-admin.sock"
 
@@ -62,3 +65,14 @@ class EnvoySettings:
     outlier_consecutive_errors: int = 5
     outlier_consecutive_losses: int = 2
     outlier_ejection_s: float = 10.0
+
+
+def parse_provider_hosts(text: str) -> dict[str, str]:
+    """`provider_hosts` from `host=provider,…`. Raises ValueError for an entry of another form."""
+    found = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        host, _, provider = entry.partition("=")
+        if not host.strip() or not provider.strip():
+            raise ValueError(f"{entry!r} is not HOST=PROVIDER")
+        found[host.strip().lower()] = provider.strip()
+    return found

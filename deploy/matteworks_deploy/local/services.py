@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, parse_provider_hosts
 from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.ports import LOOPBACK, free_ports
 from matteworks_deploy.local.process import ProcessSpec
@@ -18,6 +18,8 @@ from matteworks_deploy.topology import ALLOCATOR, SERVICES, Secret, Service
 ENVOY_ADMIN_SOCKET = "envoy-admin.sock"
 
 _HEALTH_INTERVAL_S = 0.5
+# The edge's setting; the proxy answers by itself under these names too.
+_PROVIDER_HOSTS = "MATTEWORKS_EDGE_DIALECT_HOSTS"
 # Longer than Envoy takes to notice: two failed health checks.
 _DRAIN_DELAY_S = 1.2
 _GRACE_S = 10.0
@@ -55,12 +57,13 @@ def choose_addresses(options: StackOptions) -> Addresses:
     )
 
 
-def envoy_settings(addresses: Addresses) -> EnvoySettings:
-    """Envoy on one machine: it notices within a second."""
+def envoy_settings(addresses: Addresses, environment: Mapping[str, str]) -> EnvoySettings:
+    """Envoy on one machine: it notices within a second. `environment` is that of the services."""
     return EnvoySettings(
         public=addresses.public,
         internal=addresses.internal,
         hosts=addresses.hosts,
+        provider_hosts=parse_provider_hosts(environment.get(_PROVIDER_HOSTS, "")),
         admin=ENVOY_ADMIN_SOCKET,
         health_interval_s=_HEALTH_INTERVAL_S,
     )
@@ -82,7 +85,7 @@ class ServiceSpecs:
         self._addresses = addresses
         self._state = state
         # So that a person who finds a process can tell to which stack it belongs.
-        self._environment = {**environment, "MATTEWORKS_STATE_DIRECTORY": str(state.path)}
+        self.environment = {**environment, "MATTEWORKS_STATE_DIRECTORY": str(state.path)}
         self._core_count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
     def addresses(self) -> dict[str, str]:
@@ -94,7 +97,7 @@ class ServiceSpecs:
 
     def valkey(self, binary: Path, config: Path) -> ProcessSpec:
         """The store."""
-        return ProcessSpec("valkey", (str(binary), str(config)), self._environment)
+        return ProcessSpec("valkey", (str(binary), str(config)), self.environment)
 
     def valkey_config(self) -> str:
         """Every change is written at once and reaches the disk within a second."""
@@ -161,7 +164,7 @@ class ServiceSpecs:
             *("--log-level", "warning", "--log-format", "%l %n %v"),
             *("--drain-time-s", "1"),
         )
-        return ProcessSpec("envoy", argv, self._environment, self._state.run_path)
+        return ProcessSpec("envoy", argv, self.environment, self._state.run_path)
 
     def _service(
         self,
@@ -183,7 +186,7 @@ class ServiceSpecs:
             "PYTHONFAULTHANDLER": "1",
             **ALLOCATOR,
             **{row.variable(key): value for key, value in defaults.items()},
-            **self._environment,
+            **self.environment,
             **{row.variable(key): value for key, value in {"LISTEN_ADDRESS": str(address), **fixed}.items()},
         }
         return ProcessSpec(name, (sys.executable, "-m", row.program), environment)

@@ -126,7 +126,7 @@ class _Stack:
             for row in rows
         }
         valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
-        config = await asyncio.to_thread(_envoy_json, addresses)
+        config = await asyncio.to_thread(_envoy_json, addresses, self._specs.environment)
         envoy_config = run_path / "envoy.json"
         write_private(envoy_config, config)
         envoy = self._launch(self._specs.envoy(envoy_binary(), envoy_config))
@@ -221,11 +221,11 @@ class _Stack:
             ) from error
 
 
-def _envoy_json(addresses: Addresses) -> str:
+def _envoy_json(addresses: Addresses, environment: Mapping[str, str]) -> str:
     # Imported here: a thousand generated types take a second, in which the services already load.
     from matteworks_deploy.envoy.bootstrap import envoy_json
 
-    return envoy_json(envoy_settings(addresses))
+    return envoy_json(envoy_settings(addresses, environment))
 
 
 def _until_ready(row: Service, address: Endpoint) -> Awaitable[None]:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from matteworks_common.http_lifecycle import HttpSettings
 from matteworks_common.settings import MEBIBYTE
 from matteworks_outbound.addresses import parse_internal_hosts
+
+# As in `matteworks_edge.providers`, which needs these settings' own users.
+DIALECT_NAMES: Final = (
+    "remove.bg",
+    "bgeraser",
+    "bgeraser-tools",
+    "bgremover",
+    "backgrounderase",
+    "photoroom",
+    "clipdrop",
+    "slazzer",
+    "picsart",
+)
+_LISTED: Final = ", ".join(DIALECT_NAMES)
 
 
 class EdgeSettings(HttpSettings):
@@ -99,8 +115,20 @@ class EdgeSettings(HttpSettings):
     @field_validator("dialect_hosts")
     @classmethod
     def _hosts_parse(cls, text: str) -> str:
-        if not all("=" in entry for entry in text.split(",") if entry.strip()):
-            raise ValueError("give entries host=provider, separated by commas")
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            host, _, provider = entry.partition("=")
+            if not host.strip() or provider.strip() not in DIALECT_NAMES:
+                raise ValueError(
+                    f"give entries host=provider, separated by commas; the providers are {_LISTED}"
+                )
+        return text
+
+    @field_validator("disabled_dialects")
+    @classmethod
+    def _dialects_are_known(cls, text: str) -> str:
+        unknown = {name.strip() for name in text.split(",") if name.strip()} - set(DIALECT_NAMES)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} is not among {_LISTED}")
         return text
 
     @property

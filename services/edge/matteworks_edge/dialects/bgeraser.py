@@ -33,13 +33,15 @@ def _read_own_fields(_: Fields, options: compositor_pb2.RenderOptions) -> None:
 
 
 def _result_headers(removal: Removal) -> dict[str, str]:
-    """What clients of remove.bg read stands beside the vendor's own; the charge is told as 1 always."""
+    """What clients of remove.bg read stands beside the vendor's own. The charge is told as 1 whoever pays for
+    it; only an equal upload, which shares the first one's charge, says 0.
+    """
     size = removal.response.rendering.size
     return {
         "X-Width": str(size.width_px),
         "X-Height": str(size.height_px),
         **foreground_headers(removal),
-        "X-Credits-Charged": "1",
+        "X-Credits-Charged": "0" if removal.is_repeat else "1",
     }
 
 

@@ -13,6 +13,9 @@ _RATE_HEADERS: Final[Mapping[str, Schema]] = {
     f"X-RateLimit-{part}": WHOLE for part in ("Limit", "Remaining", "Reset")
 }
 
+# In the request's first line, where the proxy allows 32 KiB with all headers.
+_MAX_PARAMETER_LENGTH: Final = 128
+
 
 def describe_document(
     summary: str, schema: Schema, *, parameters: tuple[Schema, ...] = ()
@@ -125,12 +128,14 @@ def describe_health(dialect: Dialect) -> Schema:
 
 def query_parameter(name: str, schema: Schema, description: str) -> Schema:
     """A parameter of the query."""
-    return {"name": name, "in": "query", "schema": schema, "description": description}
+    short = {"maxLength": _MAX_PARAMETER_LENGTH, **schema}
+    return {"name": name, "in": "query", "schema": short, "description": description}
 
 
 def path_parameter(name: str, description: str) -> Schema:
     """A part of the path."""
-    return {"name": name, "in": "path", "required": True, "schema": TEXT, "description": description}
+    schema = {"type": "string", "minLength": 1, "maxLength": _MAX_PARAMETER_LENGTH}
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": description}
 
 
 def _responses(

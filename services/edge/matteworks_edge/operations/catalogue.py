@@ -22,7 +22,6 @@ from matteworks_edge.openapi.documents import (
     query_parameter,
 )
 from matteworks_edge.openapi.operations import describe_account, describe_improve, describe_removal
-from matteworks_edge.openapi.schemas import TEXT
 from matteworks_edge.operations.account import AccountEndpoint
 from matteworks_edge.operations.account_report import AccountReport, AccountReportEndpoint
 from matteworks_edge.operations.editing.endpoint import EditEndpoint
@@ -111,7 +110,7 @@ def usage(document: Callable[[Usage], Document], schema: Schema) -> Operation:
             parameters=(
                 query_parameter("start_date", day, "First day, UTC; the first of this month."),
                 query_parameter("end_date", day, "Last day, UTC; today."),
-                query_parameter("granularity", TEXT, "daily, weekly or monthly; daily."),
+                query_parameter("granularity", {"type": "string"}, "daily, weekly or monthly; daily."),
             ),
         ),
     )
