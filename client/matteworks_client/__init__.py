@@ -9,6 +9,7 @@
 """
 
 from matteworks_client.async_client import AsyncMatteworksClient
+from matteworks_client.edits.messages import Correction, EditedPicture, Stroke
 from matteworks_client.jobs import Batch, Item, StoredResult
 from matteworks_client.results import Account, Box, Cutout, Facts, Matte, Model, Size
 from matteworks_client.retrying import RetryPolicy
@@ -20,7 +21,9 @@ __all__ = [
     "AsyncMatteworksClient",
     "Batch",
     "Box",
+    "Correction",
     "Cutout",
+    "EditedPicture",
     "Facts",
     "Item",
     "Matte",
@@ -30,4 +33,5 @@ __all__ = [
     "RetryPolicy",
     "Size",
     "StoredResult",
+    "Stroke",
 ]

@@ -16,6 +16,7 @@ from matteworks.compositor.v1 import compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_client.async_jobs import AsyncJobs
 from matteworks_client.choices import Picture, QualityName, RenderChoices, SubjectName
+from matteworks_client.edits.async_edits import AsyncEdits
 from matteworks_client.retrying import RetryPolicy
 from matteworks_client.sync_client import DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
 from matteworks_common.channels import open_channel
@@ -25,7 +26,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-class AsyncMatteworksClient(AsyncJobs):
+class AsyncMatteworksClient(AsyncJobs, AsyncEdits):
     """Calls the services through the internal listener at `target` (host:port), on one event loop.
 
     Every method takes at most `timeout_s` (the call's, else the client's), attempts included, and raises
@@ -39,6 +40,7 @@ class AsyncMatteworksClient(AsyncJobs):
         self._retries = retries or RetryPolicy()
         self._channel = open_channel(target, MAX_MESSAGE_BYTES)
         self._open_jobs(self._channel)
+        self._open_edits(self._channel)
         self._auth = auth_pb2_grpc.AuthServiceStub(self._channel)
         self._compositor = compositor_pb2_grpc.CompositorServiceStub(self._channel)
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)

@@ -96,7 +96,7 @@ def render_options(choices: RenderChoices) -> compositor_pb2.RenderOptions:
         red, green, blue = choices["despill_color"]
         options.despill_color.CopyFrom(compositor_pb2.Color(red=red, green=green, blue=blue, alpha=255))
     if "roi" in choices:
-        left, top, right, bottom = map(_length, choices["roi"])
+        left, top, right, bottom = map(length, choices["roi"])
         options.roi.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))
     if choices.get("crop"):
         options.crop.CopyFrom(_crop(choices))
@@ -144,7 +144,7 @@ def quality(name: QualityName | None) -> image_pb2.Quality.ValueType:
 def _crop(choices: RenderChoices) -> compositor_pb2.Crop:
     if "crop_margin" not in choices:
         return compositor_pb2.Crop()
-    top, right, bottom, left = map(_length, choices["crop_margin"])
+    top, right, bottom, left = map(length, choices["crop_margin"])
     return compositor_pb2.Crop(margin_top=top, margin_right=right, margin_bottom=bottom, margin_left=left)
 
 
@@ -157,9 +157,10 @@ def _position(position: Literal["original"] | tuple[float, float]) -> compositor
     )
 
 
-def _length(length: Length) -> compositor_pb2.Length:
-    if isinstance(length, int):
-        return compositor_pb2.Length(px=length)
-    if not length.endswith("%"):
-        raise ValueError(f"{length!r} is not a length; give pixels as a number, or a share such as '10%'")
-    return compositor_pb2.Length(percent=float(length.removesuffix("%")))
+def length(value: Length) -> compositor_pb2.Length:
+    """Pixels, or a share as text. Raises ValueError."""
+    if isinstance(value, int):
+        return compositor_pb2.Length(px=value)
+    if not value.endswith("%"):
+        raise ValueError(f"{value!r} is not a length; give pixels as a number, or a share such as '10%'")
+    return compositor_pb2.Length(percent=float(value.removesuffix("%")))

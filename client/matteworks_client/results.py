@@ -111,7 +111,12 @@ def cutout_of(answer: compositor_pb2.RemoveBackgroundResponse) -> Cutout:
 
 def composition_of(answer: compositor_pb2.ComposeResponse) -> Cutout:
     """The result of Compose."""
-    return _cutout(answer.rendering, answer.stages, image_pb2.Subject(), "")
+    return cutout_from(answer.rendering, answer.stages)
+
+
+def cutout_from(rendering: compositor_pb2.Rendering, stages: Iterable[image_pb2.StageDuration]) -> Cutout:
+    """A rendering for which no subject was looked for."""
+    return _cutout(rendering, stages, image_pb2.Subject(), "")
 
 
 def matte_of(answer: inference_pb2.SegmentResponse) -> Matte:

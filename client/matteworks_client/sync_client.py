@@ -15,6 +15,7 @@ from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.compositor.v1 import compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_client.choices import Picture, QualityName, RenderChoices, SubjectName
+from matteworks_client.edits.sync_edits import SyncEdits
 from matteworks_client.retrying import RetryPolicy
 from matteworks_client.sync_jobs import SyncJobs
 from matteworks_common.channels import channel_options
@@ -28,7 +29,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-class MatteworksClient(SyncJobs):
+class MatteworksClient(SyncJobs, SyncEdits):
     """Calls the services through the internal listener at `target` (host:port). Safe for many threads.
 
     Every method takes at most `timeout_s` (the call's, else the client's), attempts included, and raises
@@ -45,6 +46,7 @@ class MatteworksClient(SyncJobs):
         self._retries = retries or RetryPolicy()
         self._channel = grpc.insecure_channel(target, options=channel_options(MAX_MESSAGE_BYTES))
         self._open_jobs(self._channel)
+        self._open_edits(self._channel)
         self._auth = auth_pb2_grpc.AuthServiceStub(self._channel)
         self._compositor = compositor_pb2_grpc.CompositorServiceStub(self._channel)
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from matteworks.auth.v1 import audit_pb2, auth_pb2, plan_pb2, usage_pb2
-from matteworks_cli.commands.administration import (
+from matteworks_cli.administration import (
     Administration,
     JsonOption,
     StateOption,

@@ -27,6 +27,7 @@ from matteworks_cli.commands.batch import (
 )
 from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
+from matteworks_cli.commands.edit import brush, crop, erase, expand
 from matteworks_cli.commands.generated_configs import compose_config, envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
 from matteworks_cli.commands.models import list_models, pull_models
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 _accounts = typer.Typer(help="Accounts of a running stack: plans, credits, usage.", no_args_is_help=True)
 _batch = typer.Typer(help="Batches: hand pictures in, and fetch the results later.", no_args_is_help=True)
+_edit = typer.Typer(help="Correct and change single pictures.", no_args_is_help=True)
 _keys = typer.Typer(help="API keys of a running stack.", no_args_is_help=True)
 _models = typer.Typer(help="The networks: which there are, and their weights.", no_args_is_help=True)
 
@@ -72,6 +74,10 @@ _batch.command("watch")(_told_in_one_sentence(watch_batch))
 _batch.command("download")(_told_in_one_sentence(download_batch))
 _batch.command("cancel")(_told_in_one_sentence(cancel_batch))
 _batch.command("list")(_told_in_one_sentence(list_batches))
+_edit.command("crop")(_told_in_one_sentence(crop))
+_edit.command("erase")(_told_in_one_sentence(erase))
+_edit.command("expand")(_told_in_one_sentence(expand))
+_edit.command("brush")(_told_in_one_sentence(brush))
 _keys.command("create")(_told_in_one_sentence(create_key))
 _keys.command("list")(_told_in_one_sentence(list_keys))
 _keys.command("restrict")(_told_in_one_sentence(restrict_key))
@@ -88,5 +94,6 @@ _accounts.command("usage")(_told_in_one_sentence(show_usage))
 _accounts.command("log")(_told_in_one_sentence(show_log))
 app.add_typer(_accounts, name="accounts")
 app.add_typer(_batch, name="batch")
+app.add_typer(_edit, name="edit")
 app.add_typer(_keys, name="keys")
 app.add_typer(_models, name="models")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from matteworks_cli.commands.administration import TargetOption
+from matteworks_cli.administration import TargetOption
 from matteworks_cli.photos import PICTURE_SUFFIXES
 from matteworks_client import Batch, Item, MatteworksClient, MatteworksError
 from matteworks_client.choices import Format, RenderChoices

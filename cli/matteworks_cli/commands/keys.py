@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from matteworks.auth.v1 import auth_pb2, key_restrictions_pb2
-from matteworks_cli.commands.administration import (
+from matteworks_cli.administration import (
     Administration,
     JsonOption,
     StateOption,

@@ -1,0 +1,1 @@
+"""Crop, erase, expand and correct, in both clients."""

@@ -1,0 +1,78 @@
+"""The editing tools for asyncio programs; part of `AsyncMatteworksClient`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+import grpc
+
+from matteworks.compositor.v1 import edit_pb2_grpc
+from matteworks_client.choices import Format, Picture, RenderChoices
+from matteworks_client.edits import messages
+from matteworks_client.edits.messages import Corners, Correction, EditedPicture, Margins, Stroke, StrokeKind
+
+
+class AsyncEdits:
+    """Every method raises the MatteworksError of the service, and ValueError for what cannot be meant."""
+
+    _call: Callable[..., Any]
+
+    def _open_edits(self, channel: grpc.aio.Channel) -> None:
+        self._edits = edit_pb2_grpc.EditServiceStub(channel)
+
+    async def crop(
+        self,
+        picture: Picture,
+        *,
+        box: Corners | None = None,
+        aspect_ratio: tuple[int, int] | None = None,
+        margin: Margins | None = None,
+        format: Format | None = None,
+        timeout_s: float | None = None,
+    ) -> EditedPicture:
+        """A part of a picture, background and all: a box, the largest part of a ratio around the subject, or
+        the subject with room around it. Exactly one of the three.
+        """
+        request = messages.crop_request(picture, box, aspect_ratio, margin, format)
+        answer = await self._call(self._edits.Crop, request, timeout_s)
+        return messages.edited_of(answer.picture, answer.area)
+
+    async def erase(
+        self, picture: Picture, mask: Picture, *, format: Format | None = None, timeout_s: float | None = None
+    ) -> EditedPicture:
+        """The picture, filled from the surroundings where `mask`, of the same size, is white."""
+        request = messages.erase_request(picture, mask, format)
+        return messages.edited_of((await self._call(self._edits.Erase, request, timeout_s)).picture)
+
+    async def expand(
+        self,
+        picture: Picture,
+        *,
+        borders_px: tuple[int, int, int, int] | None = None,
+        aspect_ratio: tuple[int, int] | None = None,
+        format: Format | None = None,
+        timeout_s: float | None = None,
+    ) -> EditedPicture:
+        """The picture with filled borders (top, right, bottom, left), or as much of them as a ratio needs."""
+        request = messages.expand_request(picture, borders_px, aspect_ratio, format)
+        answer = await self._call(self._edits.Expand, request, timeout_s)
+        return messages.edited_of(answer.picture, answer.original)
+
+    async def correct(
+        self,
+        picture: Picture,
+        strokes: Sequence[Stroke] = (),
+        *,
+        matte: Picture | None = None,
+        mask: Picture | None = None,
+        mask_kind: StrokeKind | None = None,
+        timeout_s: float | None = None,
+        **choices: Unpack[RenderChoices],
+    ) -> Correction:
+        """The cut-out of a picture with its matte corrected by strokes, by a mask of one kind, or by both.
+
+        `matte` is that of the last correction; without it the network's own is corrected, which costs a run.
+        """
+        request = messages.correct_request(picture, strokes, matte, mask, mask_kind, choices)
+        return messages.correction_of(await self._call(self._edits.Correct, request, timeout_s))

@@ -1,0 +1,168 @@
+"""From plain Python to the requests of the editing tools, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from matteworks.common.v1 import image_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
+from matteworks_client.choices import (
+    Format,
+    Length,
+    Picture,
+    RenderChoices,
+    enum_value,
+    length,
+    picture_bytes,
+    render_options,
+)
+from matteworks_client.requests import new_request_id
+from matteworks_client.results import Box, Cutout, Size, cutout_from
+
+StrokeKind: TypeAlias = Literal["keep", "erase", "restore"]
+# Left, top, right, bottom, in pixels or as shares such as "10%".
+Corners: TypeAlias = tuple[Length, Length, Length, Length]
+# Top, right, bottom, left.
+Margins: TypeAlias = tuple[Length, Length, Length, Length]
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A line through `points` (x, y in pixels) with a round brush of `radius_px`, 1 to 500."""
+
+    kind: StrokeKind
+    points: Sequence[tuple[float, float]]
+    radius_px: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class EditedPicture:
+    """An edited picture. `area`: of a crop, what was taken; of an expansion, where the given picture lies;
+    else all of it.
+    """
+
+    image: bytes = field(repr=False)
+    format: str
+    size: Size
+    area: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A corrected cut-out, and its matte as a grey PNG: hand it in with the next strokes."""
+
+    cutout: Cutout
+    matte: bytes = field(repr=False)
+
+
+def crop_request(
+    picture: Picture,
+    box: Corners | None,
+    aspect_ratio: tuple[int, int] | None,
+    margin: Margins | None,
+    format_: Format | None,
+) -> edit_pb2.CropRequest:
+    """Raises ValueError unless exactly one of `box`, `aspect_ratio` and `margin` is given."""
+    if sum(choice is not None for choice in (box, aspect_ratio, margin)) != 1:
+        raise ValueError("give one of box, aspect_ratio and margin")
+    request = edit_pb2.CropRequest(
+        request_id=new_request_id(), image=picture_bytes(picture), output=_output(format_)
+    )
+    if box is not None:
+        left, top, right, bottom = map(length, box)
+        request.box.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))
+    elif aspect_ratio is not None:
+        request.aspect_ratio.CopyFrom(_ratio(aspect_ratio))
+    elif margin is not None:
+        top, right, bottom, left = map(length, margin)
+        request.subject.CopyFrom(
+            compositor_pb2.Crop(margin_top=top, margin_right=right, margin_bottom=bottom, margin_left=left)
+        )
+    return request
+
+
+def erase_request(picture: Picture, mask: Picture, format_: Format | None) -> edit_pb2.EraseRequest:
+    """What is white in `mask` is filled from around it."""
+    return edit_pb2.EraseRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        mask_image=picture_bytes(mask),
+        output=_output(format_),
+    )
+
+
+def expand_request(
+    picture: Picture,
+    borders_px: tuple[int, int, int, int] | None,
+    aspect_ratio: tuple[int, int] | None,
+    format_: Format | None,
+) -> edit_pb2.ExpandRequest:
+    """Raises ValueError unless exactly one of `borders_px` and `aspect_ratio` is given."""
+    if (borders_px is None) == (aspect_ratio is None):
+        raise ValueError("give borders_px or aspect_ratio, one of both")
+    request = edit_pb2.ExpandRequest(
+        request_id=new_request_id(), image=picture_bytes(picture), output=_output(format_)
+    )
+    if borders_px is not None:
+        top, right, bottom, left = borders_px
+        request.borders.CopyFrom(edit_pb2.Borders(top_px=top, right_px=right, bottom_px=bottom, left_px=left))
+    elif aspect_ratio is not None:
+        request.aspect_ratio.CopyFrom(_ratio(aspect_ratio))
+    return request
+
+
+def correct_request(
+    picture: Picture,
+    strokes: Sequence[Stroke],
+    matte: Picture | None,
+    mask: Picture | None,
+    mask_kind: StrokeKind | None,
+    choices: RenderChoices,
+) -> edit_pb2.CorrectRequest:
+    """Without `matte` the network's own is corrected."""
+    request = edit_pb2.CorrectRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        strokes=[
+            edit_pb2.Stroke(
+                kind=enum_value(edit_pb2.StrokeKind, "STROKE_KIND", stroke.kind),
+                points=[edit_pb2.Point(x_px=x, y_px=y) for x, y in stroke.points],
+                radius_px=stroke.radius_px,
+            )
+            for stroke in strokes
+        ],
+        options=render_options(choices),
+    )
+    if matte is not None:
+        request.matte_image = picture_bytes(matte)
+    if mask is not None:
+        request.mask_image = picture_bytes(mask)
+        request.mask_kind = enum_value(edit_pb2.StrokeKind, "STROKE_KIND", mask_kind)
+    return request
+
+
+def edited_of(picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None) -> EditedPicture:
+    """What a tool made."""
+    size = Size(picture.size.width_px, picture.size.height_px)
+    whole = Box(0, 0, size.width_px, size.height_px)
+    return EditedPicture(
+        image=picture.image,
+        format=compositor_pb2.OutputFormat.Name(picture.format).removeprefix("OUTPUT_FORMAT_").lower(),
+        size=size,
+        area=Box(area.left_px, area.top_px, area.width_px, area.height_px) if area else whole,
+    )
+
+
+def correction_of(answer: edit_pb2.CorrectResponse) -> Correction:
+    """The result of Correct."""
+    return Correction(cutout_from(answer.rendering, answer.stages), answer.matte_image)
+
+
+def _output(format_: Format | None) -> edit_pb2.EditOutput:
+    return edit_pb2.EditOutput(format=enum_value(compositor_pb2.OutputFormat, "OUTPUT_FORMAT", format_))
+
+
+def _ratio(ratio: tuple[int, int]) -> compositor_pb2.AspectRatio:
+    return compositor_pb2.AspectRatio(width=ratio[0], height=ratio[1])

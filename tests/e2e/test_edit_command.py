@@ -1,0 +1,110 @@
+"""`matteworks edit` and the client's editing methods through every real process."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from matteworks_client import AsyncMatteworksClient, Stroke
+from tests.support.stack import RunningStack
+
+pytestmark = pytest.mark.stack
+
+
+def edit(stack: RunningStack, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "matteworks_cli", "edit", *map(str, arguments)]
+    command += ["--state-dir", str(stack.state_directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.copy()
+
+
+def test_a_box_a_ratio_and_the_subject_are_cut_out(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    for name, options, size in (
+        ("box.png", ("--box", "10,20,110,70"), (100, 50)),
+        ("ratio.jpg", ("--ratio", "2:1"), (512, 256)),
+    ):
+        done = edit(running_stack, "crop", demo_photo, tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+        assert opened(tmp_path / name).size == size
+    done = edit(running_stack, "crop", demo_photo, tmp_path / "subject.webp", "--subject", "--margin", "0")
+    assert done.returncode == 0, done.stderr
+    assert opened(tmp_path / "subject.webp").height < 512, "there is wall above the head"
+
+
+def test_a_part_is_erased_and_a_side_is_added(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    mask = Image.new("L", (512, 512))
+    ImageDraw.Draw(mask).rectangle((10, 10, 60, 60), fill=255)
+    mask.save(tmp_path / "mask.png")
+    erased = edit(
+        running_stack, "erase", demo_photo, tmp_path / "erased.png", "--mask", tmp_path / "mask.png"
+    )
+    assert erased.returncode == 0, erased.stderr
+    assert opened(tmp_path / "erased.png").size == (512, 512)
+    larger = edit(running_stack, "expand", demo_photo, tmp_path / "larger.png", "--left", "30")
+    assert larger.returncode == 0, larger.stderr
+    assert opened(tmp_path / "larger.png").size == (542, 512)
+
+
+def test_strokes_correct_the_cutout_and_its_matte(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    strokes = tmp_path / "strokes.json"
+    strokes.write_text(json.dumps([{"kind": "erase", "points": [[200, 300], [210, 320]], "radius": 25}]))
+    done = edit(
+        running_stack, "brush", demo_photo, tmp_path / "cutout.png", "--strokes", strokes,
+        "--matte-output", tmp_path / "matte.png",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    alpha = np.asarray(opened(tmp_path / "cutout.png"))[..., 3]
+    assert alpha[310, 205] == 0
+    assert alpha[400, 250] > 250
+    matte = np.asarray(opened(tmp_path / "matte.png"))
+    assert np.abs(matte.astype(int) - alpha).max() <= 3
+
+
+async def test_a_second_stroke_goes_on_from_the_first(running_stack: RunningStack, demo_photo: Path) -> None:
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        first = await client.correct(demo_photo, [Stroke("erase", [(200, 300)], 25)])
+        second = await client.correct(demo_photo, [Stroke("erase", [(300, 420)], 25)], matte=first.matte)
+        alpha = np.asarray(Image.open(io.BytesIO(second.cutout.image)))[..., 3]
+        assert (alpha[300, 200], alpha[420, 300]) == (0, 0)
+        assert second.cutout.stages_s["segment"] < 0.1 * second.cutout.stages_s["encode"], "no network ran"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("crop", "PHOTO", "OUT.png"), "one of box, aspect_ratio and margin"),
+        (("crop", "PHOTO", "OUT.png", "--box", "1,2,3"), "four values"),
+        (("crop", "PHOTO", "OUT.psd", "--ratio", "1:1"), "ending"),
+        (("crop", "PHOTO", "OUT.png", "--ratio", "square"), "W:H"),
+        (("expand", "PHOTO", "OUT.png"), "borders_px or aspect_ratio"),
+        (("brush", "PHOTO", "OUT.png"), "stroke"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    places = {"PHOTO": str(demo_photo)}
+    done = edit(
+        running_stack,
+        *(places.get(one, str(tmp_path / one) if one.startswith("OUT") else one) for one in arguments),
+    )
+    assert done.returncode != 0
+    assert told in done.stderr
