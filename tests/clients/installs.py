@@ -41,7 +41,7 @@ CLIENTS = (
     Client("removebg-wrapper", "removebg_wrapper_client.js", ("removebg-wrapper@1.0.3",)),
     Client("axios and form-data", "axios_client.js", ("axios@1", "form-data@4"), True),
     Client("pyclipdrop", "pyclipdrop_client.py", ("pyclipdrop==1.0.1",)),
-    Client("photoroom-cli", "photoroom_cli_client.mjs", ("photoroom-cli@1.7.1",)),
+    Client("photoroom-cli", "photoroom_cli_client.mjs", ("photoroom-cli@1.7.1",), True),
     Client("native fetch", "fetch_client.mjs", (), True),
     Client("curl", "curl_client.sh", (), True),
 )

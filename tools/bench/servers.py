@@ -58,7 +58,7 @@ class Server:
 
     def memory_bytes(self) -> int:
         """Proportional set size of the server's process and all that it started."""
-        return sum(_pss_bytes(pid) for pid in _descendants(self.root_pid))
+        return sum(_pss_bytes(pid) for pid in descendants(self.root_pid))
 
 
 @contextlib.contextmanager
@@ -159,7 +159,8 @@ def _free_port() -> int:
         return port
 
 
-def _descendants(root_pid: int) -> list[int]:
+def descendants(root_pid: int) -> list[int]:
+    """A process and all that it and its children have started."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -9,9 +9,15 @@ const [action, photo, output] = process.argv.slice(2);
 process.env.HOME = fs.mkdtempSync(path.join(os.tmpdir(), "photoroom-"));
 const part = (name) => import(pathToFileURL(path.join(process.env.NODE_PATH, "photoroom-cli/dist", name)));
 const { addApiKey } = await part("shared/config-manager.js");
-const { removeBackgroundApi } = await part("shared/api-client.js");
+const { getAccountDetails, removeBackgroundApi } = await part("shared/api-client.js");
 
 await addApiKey("stack", "live", process.env.STACK_KEY, true);
+if (action === "account") {
+  const { credits } = await getAccountDetails();
+  console.log(JSON.stringify({ credits: credits.available, subscription: credits.subscription }));
+  fs.rmSync(process.env.HOME, { recursive: true });
+  process.exit(0);
+}
 const [{ result }] = await removeBackgroundApi([photo], { format: "png", size: "full", despill: true });
 if (action === "error") {
   console.log(JSON.stringify({ error: result.error, type: result.type, statusCode: result.statusCode }));

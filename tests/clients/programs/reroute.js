@@ -3,7 +3,12 @@
 const http = require("node:http");
 const https = require("node:https");
 
-const VENDORS = new Set(["api.remove.bg", "sdk.photoroom.com"]);
+// The prefix is for paths that other providers have too.
+const VENDORS = new Map([
+  ["api.remove.bg", ""],
+  ["sdk.photoroom.com", ""],
+  ["image-api.photoroom.com", "/photoroom"],
+]);
 const stack = new URL(process.env.STACK_URL);
 const httpsRequest = https.request;
 
@@ -17,7 +22,7 @@ https.request = function request(...inputs) {
   if (!VENDORS.has(host)) return httpsRequest.apply(this, inputs);
   const answer = inputs.find((input) => typeof input === "function");
   return http.request(
-    { ...options, protocol: "http:", host: stack.hostname, hostname: stack.hostname, port: stack.port, agent: undefined },
+    { ...options, path: VENDORS.get(host) + options.path, protocol: "http:", host: stack.hostname, hostname: stack.hostname, port: stack.port, agent: undefined },
     answer,
   );
 };
@@ -25,3 +30,11 @@ https.request = function request(...inputs) {
 function urlParts(url) {
   return { hostname: url.hostname, path: url.pathname + url.search };
 }
+
+const ownFetch = globalThis.fetch;
+
+globalThis.fetch = function fetch(input, init) {
+  const url = new URL(input instanceof Request ? input.url : input);
+  if (!VENDORS.has(url.host)) return ownFetch(input, init);
+  return ownFetch(new URL(VENDORS.get(url.host) + url.pathname + url.search, stack), init);
+};
