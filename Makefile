@@ -10,6 +10,7 @@
 #   make profile  where the time of one request goes, stage by stage, and what services and wires add; PHOTO as above
 #   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
+#   make sheets   what the editing tools make of a photo: docs/images/editing.webp
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make soak     ten minutes of mixed traffic while a worker, Valkey and the store are killed; SECONDS=600
@@ -32,7 +33,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows screenshots fuzz soak images clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak images clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -112,6 +113,9 @@ profile: $(DEVELOPMENT) $(WEIGHTS)
 eval: $(DEVELOPMENT)
 	@mkdir -p out
 	@$(BIN)/python tools/evaluate_mattes.py --data $(DATA) --models $(WEIGHTS_DIR) --sheet out/eval.png $(ARGS)
+
+sheets: $(DEVELOPMENT)
+	@$(BIN)/python -m tools.editing_sheet $(PHOTO) --erase 4 4 20 30 --expand 0 --out docs/images/editing.webp
 
 shadows: $(DEVELOPMENT)
 	@mkdir -p out
