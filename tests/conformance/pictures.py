@@ -8,10 +8,13 @@ import io
 import struct
 import zlib
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
 
+# Written by a phone's encoder, which no library here has.
+HEIC = Path(__file__).parents[1] / "unit" / "imaging" / "files" / "turned.heic"
 BALL_COLOUR = (200, 40, 40)
 
 
@@ -40,6 +43,7 @@ def picture(name: str, salt: str) -> bytes:
         "fifty-one-megapixels": lambda: _flat_png(10_000, 5_100),
         "too-large": lambda: _ball_file(64, 48, "jpeg", 1) + b"\0" * (22 * 1024 * 1024),
         "above-25-mb": lambda: _ball_file(64, 48, "jpeg", 1) + b"\0" * (25 * 1024 * 1024),
+        "heic": lambda: HEIC.read_bytes(),
         "alpha": lambda: _salted(_half_transparent(), salt),
         "grey": lambda: _salted(_encode(_ball(640, 480).convert("L"), "png"), salt),
         "palette": lambda: _salted(_encode(_ball(640, 480).quantize(64), "png"), salt),

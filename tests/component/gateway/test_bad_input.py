@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -98,5 +99,24 @@ async def test_bad_input_is_told_as_the_provider_does_and_costs_nothing(
     assert answer.headers["x-credits-charged"] == "0"
     assert answer.headers["x-request-id"]
     assert ("retry-after" in answer.headers) == (status in (429, 503))
+    assert await served.spent_milli(account_id) == 0
+    assert await served.held_milli(account_id) == 0
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+async def test_a_sender_who_goes_away_in_the_middle_pays_nothing(served: Gateway, provider: Provider) -> None:
+    account_id, key = await served.new_key(provider.plan or "development", credits_milli=5000)
+    head = (
+        f"POST {provider.path} HTTP/1.1\r\nHost: x\r\n{provider.key_header}: {key}\r\n"
+        "Content-Type: multipart/form-data; boundary=cut\r\nContent-Length: 100000\r\n\r\n"
+        f'--cut\r\nContent-Disposition: form-data; name="{provider.file_field}"; filename="x"\r\n\r\n'
+    )
+    _, writer = await asyncio.open_connection(served.http.base_url.host, served.http.base_url.port)
+    writer.write(head.encode() + picture())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    # A whole request behind it, so that the first one has been dealt with.
+    assert (await served.http.get("/healthz")).status_code == 200
     assert await served.spent_milli(account_id) == 0
     assert await served.held_milli(account_id) == 0

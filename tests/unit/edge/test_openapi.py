@@ -79,3 +79,26 @@ def test_every_known_size_and_its_default_are_named() -> None:
     size = removal_parameters(REMOVE_BG)["size"]
     assert size["default"] == "preview"
     assert size["examples"] == list(REMOVE_BG.sizes)
+
+
+def test_what_only_some_have_is_described() -> None:
+    queued = described("removeBackgroundBgeraser")
+    assert queued["responses"]["202"]["content"]["application/json"]["schema"]["required"] == ["data"]
+    fields = queued["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert "webhook_url" in fields
+
+    raw = described("removeBackgroundBackgrounderase")
+    assert {parameter["name"] for parameter in raw["parameters"]} == {
+        "size", "format", "crop", "channels", "bg_color", "despill",
+    }  # fmt: skip
+    assert "api_key" in raw["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert {"backgrounderaseQuery": []} in raw["security"]
+
+    told = described("removeBackgroundPicsart")["responses"]
+    assert "X-Picsart-Ratelimit-Available" in told["200"]["headers"]
+    assert "X-Picsart-Correlation-Id" in told["400"]["headers"]
+    assert "X-RateLimit-Limit" not in described("removeBackground")["responses"]["400"]["headers"]
+
+
+def test_every_group_is_told_of_once() -> None:
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == [dialect.name for dialect in PROVIDERS]

@@ -239,6 +239,7 @@ BACKGROUNDERASE: Final = Dialect(
     field_names={"image": LEGACY_FIELD, "bg_color": _COLOR_FIELD},
     read_own_fields=_read_own_fields,
     own_fields={
+        "image_base64": {"type": "string", "description": "Picture in base64; image_file_b64 is an alias."},
         LEGACY_FIELD: {
             "type": "string",
             "description": "Picture in base64; the answer is JSON, the mask unless `channels` says else.",

@@ -142,5 +142,6 @@ class Dialect:
     account_headers: AccountHeaders | None = None
     # Answers a removal with a `webhook_url`, which is then done later; None: there is no such field.
     queued_document: Callable[[str], object] | None = None
+    queued_schema: Schema = field(default_factory=dict)
     rate_unit: plan_pb2.RateUnit.ValueType = plan_pb2.RATE_UNIT_MEGAPIXELS
     rate_scope: plan_pb2.RateScope.ValueType = plan_pb2.RATE_SCOPE_ACCOUNT

@@ -11,7 +11,13 @@ from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import PublicError, error_list
 from matteworks_edge.fields.reader import Fields
-from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, FOREGROUND_HEADERS, WHOLE
+from matteworks_edge.openapi.schemas import (
+    CUTOUT_WITH_BOX,
+    ERROR_LIST,
+    FOREGROUND_HEADERS,
+    WHOLE,
+    closed_object,
+)
 from matteworks_edge.operations.catalogue import ACCOUNT, REMOVAL
 from matteworks_edge.responses import cutout_with_box, foreground_headers
 from matteworks_removal.offers import Size
@@ -84,6 +90,9 @@ BGERASER: Final = Dialect(
     result_schema=CUTOUT_WITH_BOX,
     rate_unit=plan_pb2.RATE_UNIT_REQUESTS,
     queued_document=_queued_document,
+    queued_schema=closed_object(
+        {"data": closed_object({"id": {"type": "string"}, "status": {"const": "processing"}})}
+    ),
     rate_scope=plan_pb2.RATE_SCOPE_KEY,
     errors={
         reasons.ERROR_REASON_MISSING_SOURCE: PublicError(400, "missing_parameter", "Missing image_file"),

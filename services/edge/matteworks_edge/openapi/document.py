@@ -39,6 +39,10 @@ def build_document(version: str, dialects: Sequence[Dialect]) -> dict[str, Any]:
             ),
         },
         "security": [{"apiKey": []}, {"bearer": []}],
+        "tags": [
+            {"name": dialect.name, "description": f"The API of {dialect.name}, also below {dialect.prefix}."}
+            for dialect in dialects
+        ],
         "paths": {
             **paths,
             "/healthz": {"get": _health("isAlive", "The process answers.", [])},

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from matteworks_edge.dialects.base import Dialect, Schema
-from matteworks_edge.openapi.operations import describe_errors, describe_removal, told
-from matteworks_edge.openapi.schemas import BINARY, TEXT, WHOLE, closed_object, headers, request_body
-
-_RATE_HEADERS: Final[Mapping[str, Schema]] = {
-    f"X-RateLimit-{part}": WHOLE for part in ("Limit", "Remaining", "Reset")
-}
+from matteworks_edge.openapi.operations import aliased, describe_errors, describe_removal, told
+from matteworks_edge.openapi.schemas import (
+    BINARY,
+    RATE_HEADERS,
+    TEXT,
+    WHOLE,
+    closed_object,
+    headers,
+    request_body,
+)
 
 # In the request's first line, where the proxy allows 32 KiB with all headers.
 _MAX_PARAMETER_LENGTH: Final = 128
@@ -147,12 +151,13 @@ def _responses(
         "X-Repeated-Request": {"type": "string", "const": "true"},
         dialect.width_header: WHOLE,
         dialect.height_header: WHOLE,
-        **_RATE_HEADERS,
+        **RATE_HEADERS,
+        "Server-Timing": TEXT,
     }
     return {
         str(status): {
             "description": description,
-            "headers": headers(known),
+            "headers": headers(aliased(dialect, known)),
             "content": {"application/json": {"schema": schema}},
         },
         **describe_errors(dialect, finds_things=finds_things),

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from matteworks.auth.v1 import plan_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import Reason
 from matteworks_edge.dialects.base import Dialect, Schema
 from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
 from matteworks_edge.fields.parameters import CHANNELS, SUBJECT_WORDS, TYPE_LEVELS
 from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
-from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object, headers, request_body
+from matteworks_edge.intake.body import BASE64_FIELDS
+from matteworks_edge.openapi.schemas import (
+    BOOLEAN,
+    RATE_HEADERS,
+    TEXT,
+    WHOLE,
+    closed_object,
+    headers,
+    request_body,
+)
 from matteworks_removal.content_types import CONTENT_TYPES
 
 _ACCOUNT: Final[Schema] = closed_object(
@@ -134,6 +144,11 @@ def removal_parameters(dialect: Dialect) -> dict[str, Schema]:
         },
         "bg_image_url": {**TEXT, "description": "Picture behind the subject, to fetch."},
     }
+    if dialect.queued_document:
+        described["webhook_url"] = {
+            **TEXT,
+            "description": "The call is answered at once, and the result's URL comes here by POST, signed.",
+        }
     if dialect.known_fields is not None:
         names = dialect.known_fields | {"image_url", *(("image_file_b64",) if dialect.reads_base64 else ())}
         described = {name: schema for name, schema in described.items() if name in names}
@@ -164,7 +179,9 @@ def describe_removal(dialect: Dialect) -> Schema:
                 if name == "image_file" or dialect.known_fields is None or name in dialect.known_fields
             ],
             takes_raw=dialect.takes_raw_body,
+            key_field=dialect.key_parameter,
         ),
+        **_raw_parameters(dialect),
         "responses": {
             "200": {
                 "description": "The cut-out.",
@@ -174,6 +191,7 @@ def describe_removal(dialect: Dialect) -> Schema:
                     **as_json,
                 },
             },
+            **_queued_response(dialect),
             **describe_errors(dialect),
         },
     }
@@ -222,20 +240,56 @@ def describe_improve(dialect: Dialect) -> Schema:
     }
 
 
+def _raw_parameters(dialect: Dialect) -> dict[str, Any]:
+    """With a body that is the picture itself the fields stand in the query."""
+    if not dialect.takes_raw_body:
+        return {}
+    without = ("image_url", *BASE64_FIELDS)
+    return {
+        "parameters": [
+            {
+                "name": told(dialect, name),
+                "in": "query",
+                "schema": {"type": "string", "maxLength": 128},
+                "description": "As the field of the form, when the body is the picture itself.",
+            }
+            for name in removal_parameters(dialect)
+            if name not in without
+        ]
+    }
+
+
+def _queued_response(dialect: Dialect) -> dict[str, Any]:
+    """A removal that is done later, because its result goes to a webhook."""
+    if dialect.queued_document is None:
+        return {}
+    return {
+        "202": {
+            "description": "Accepted: the result's URL comes to webhook_url.",
+            "headers": headers({"X-Credits-Charged": {"type": "number", "const": 0}, "X-Request-Id": TEXT}),
+            "content": {"application/json": {"schema": dialect.queued_schema}},
+        }
+    }
+
+
+def aliased(dialect: Dialect, known: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Headers, with those that repeat them under the provider's own names."""
+    aliases = {alias: known[name] for alias, name in dialect.header_aliases.items() if name in known}
+    return {**known, **aliases}
+
+
 def _result_headers(dialect: Dialect) -> dict[str, Schema]:
     known: dict[str, Schema] = {
         dialect.width_header: WHOLE,
         dialect.height_header: WHOLE,
         "X-Type": {"type": "string"},
         "X-Credits-Charged": {"type": "number", "minimum": 0},
-        "X-RateLimit-Limit": WHOLE,
-        "X-RateLimit-Remaining": WHOLE,
-        "X-RateLimit-Reset": WHOLE,
+        **RATE_HEADERS,
         "X-Repeated-Request": {"type": "string", "const": "true"},
         "X-Request-Id": TEXT,
         "Server-Timing": TEXT,
     }
-    return {**known, **dialect.result_header_schemas}
+    return aliased(dialect, {**known, **dialect.result_header_schemas})
 
 
 def describe_errors(dialect: Dialect, *, finds_things: bool = False) -> dict[str, Any]:
@@ -247,23 +301,28 @@ def describe_errors(dialect: Dialect, *, finds_things: bool = False) -> dict[str
         if public.status not in (405, 499) and (finds_things or public.status != 404):
             by_status.setdefault(public.status, []).append(public)
     return {
-        str(status): describe_error(status, by_status[status], dialect.error_schema[0])
+        str(status): describe_error(status, by_status[status], dialect.error_schema[0], dialect)
         for status in sorted(by_status)
     }
 
 
-def describe_error(status: int, errors: Sequence[PublicError], schema_name: str) -> dict[str, Any]:
+def describe_error(
+    status: int, errors: Sequence[PublicError], schema_name: str, dialect: Dialect | None = None
+) -> dict[str, Any]:
     """One status of failures, with the codes under which they come."""
     codes = ", ".join(dict.fromkeys(error.code for error in errors)) or "service_unavailable"
     told: dict[str, Schema] = {
         "X-Credits-Charged": {"type": "number", "const": 0},
         "X-Request-Id": TEXT,
     }
+    # Whoever counts requests tells the rate as soon as the key is known.
+    if dialect and dialect.rate_unit == plan_pb2.RATE_UNIT_REQUESTS:
+        told |= RATE_HEADERS
     if status in (429, 503):
         told["Retry-After"] = {"type": "integer", "minimum": 1}
     return {
         "description": f"Codes: {codes}.",
-        "headers": headers(told),
+        "headers": headers(aliased(dialect, told) if dialect else told),
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema_name}"}}},
     }
 

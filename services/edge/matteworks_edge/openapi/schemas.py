@@ -35,12 +35,13 @@ def headers(schemas: Mapping[str, Schema]) -> dict[str, Any]:
 
 
 def request_body(
-    parameters: Mapping[str, Schema], files: Sequence[str], *, takes_raw: bool = False
+    parameters: Mapping[str, Schema], files: Sequence[str], *, takes_raw: bool = False, key_field: str = ""
 ) -> dict[str, Any]:
     """A body of fields, in the three encodings that are read; files come by multipart only.
 
-    `takes_raw`: it may also be the picture itself.
+    `takes_raw`: it may also be the picture itself. `key_field`: JSON may bring the key under this name.
     """
+    key = {key_field: {**TEXT, "description": "The key, when no header and no query brings it."}}
     raw = {"application/octet-stream": {"schema": BINARY}} if takes_raw else {}
     plain = {"type": "object", "properties": dict(parameters)}
     with_files = {**dict.fromkeys(files, BINARY), **parameters}
@@ -49,12 +50,17 @@ def request_body(
         "content": {
             "multipart/form-data": {"schema": {"type": "object", "properties": with_files}},
             "application/x-www-form-urlencoded": {"schema": plain},
-            "application/json": {"schema": plain},
+            "application/json": {
+                "schema": {"type": "object", "properties": {**parameters, **(key if key_field else {})}}
+            },
             **raw,
         },
     }
 
 
+RATE_HEADERS: Final[dict[str, Schema]] = {
+    f"X-RateLimit-{part}": WHOLE for part in ("Limit", "Remaining", "Reset")
+}
 FOREGROUND_HEADERS: Final[dict[str, Schema]] = {
     f"X-Foreground-{side}": WHOLE for side in ("Top", "Left", "Width", "Height")
 }

@@ -34,7 +34,13 @@ class ImproveEndpoint:
 
             async def hand_in() -> Response:
                 with exchange.stages.measure("fetch"):
-                    picture = await load_picture(submission.source, services.fetcher, slot.take)
+                    picture = await load_picture(
+                        submission.source,
+                        services.fetcher,
+                        slot.take,
+                        exchange.max_file_bytes,
+                        exchange.dialect.input_formats,
+                    )
                 submission_id = await services.submissions.hand_in(
                     caller.account_id, picture, submission.filename, submission.tag
                 )
