@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import platform
@@ -25,23 +24,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import onnxruntime
 import uvloop
 
-from matteworks.common.v1 import image_pb2
-from matteworks.inference.v1 import inference_pb2
-from matteworks_common.channels import channel_options
 from matteworks_common.clock import SystemClock
 from matteworks_common.lifecycle import running
 from matteworks_common.logs import configure_logging
-from matteworks_common.settings import MEBIBYTE, SettingsError
+from matteworks_common.settings import SettingsError
 from matteworks_inference.app import Dependencies, build
 from matteworks_inference.engines.contract import (
     Engine,
@@ -68,12 +63,11 @@ from matteworks_inference.picture import MatteArray, PixelArray
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.settings import InferenceSettings
+from tools.bench.callers import Load, called
 from tools.bench.gpu_load import NoNetwork, Row, RunCounter, drawn_pictures
 
 MOST_DIFFERENCE = 3
 AIM_PERCENT = 85
-_METHOD = "/matteworks.inference.v1.InferenceService/Segment"
-_MESSAGE_BYTES = 96 * MEBIBYTE
 _PICTURES = 8
 
 
@@ -178,81 +172,16 @@ async def served(bench: Bench, arguments: argparse.Namespace, most_items: int) -
     app = await build(settings, Dependencies(registry=bench.registry, engine=bench.engine))
     async with running(app, settings) as service:
         await service.health.poll()
-        return [await called(service.port, count, bench, arguments) for count in arguments.callers]
-
-
-async def called(port: int, caller_count: int, bench: Bench, arguments: argparse.Namespace) -> Row:
-    """Start the callers, let them begin together, and collect what they measured."""
-    process_count = min(caller_count, arguments.caller_processes)
-    shares = [len(range(index, caller_count, process_count)) for index in range(process_count)]
-    side_px = arguments.picture_px or 0
-    command = [sys.executable, "-m", "tools.bench.gpu", "--as-caller", str(port), "--model", bench.entry.name]
-    size = [str(side_px or bench.key.width_px), str(side_px or bench.key.height_px)]
-    processes = [
-        await asyncio.create_subprocess_exec(
-            *command, "--callers", str(share), "--seconds", str(bench.seconds), "--picture", *size,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for share in shares
-    ]  # fmt: skip
-    try:
-        for process in processes:
-            assert process.stdout
-            if await process.stdout.readline() != b"ready\n":
-                raise RuntimeError("a caller did not get its first matte")
-        loop_start_s = time.thread_time()
-        answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
-        loop_s = time.thread_time() - loop_start_s
-    finally:
-        for process in processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    reports = [json.loads(output) for output, _ in answers]
-    rate = sum(len(report["times_ms"]) / report["elapsed_s"] for report in reports)
-    times_ms = [time_ms for report in reports for time_ms in report["times_ms"]]
-    items_a_run = float(np.mean([items for report in reports for items in report["items"]]))
-    loop_ms = 1e3 * loop_s / len(times_ms)
-    return Row("gRPC Segment, callers", caller_count, rate, times_ms, items_a_run, loop_ms)
-
-
-async def call_service(arguments: argparse.Namespace) -> None:
-    """One process of callers. Requests are encoded once, and answers only looked at, to cost little."""
-    width_px, height_px = arguments.picture
-    requests = [
-        inference_pb2.SegmentRequest(
-            pixels=image_pb2.Pixels(
-                rgb=picture.tobytes(), size=image_pb2.Size(width_px=width_px, height_px=height_px)
-            ),
-            model=arguments.model,
-        ).SerializeToString()
-        for picture in drawn_pictures(width_px, height_px, 2)
-    ]
-    times_ms: list[float] = []
-    items: list[int] = []
-    options = [*channel_options(_MESSAGE_BYTES), ("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{arguments.as_caller}", options=options) as channel:
-        segment = channel.unary_unary(_METHOD)
-        caller_count = arguments.callers[0]
-        first = inference_pb2.SegmentResponse.FromString(await segment(requests[0], timeout=600))
-        assert len(first.matte.alpha) == first.matte.size.width_px * first.matte.size.height_px > 0
-        await asyncio.gather(*(segment(requests[0], timeout=600) for _ in range(caller_count)))
-        print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-        start_s = time.perf_counter()
-
-        async def call(index: int) -> None:
-            while time.perf_counter() - start_s < arguments.seconds:
-                sent_s = time.perf_counter()
-                answer = await segment(requests[index % len(requests)], timeout=600)
-                times_ms.append(1e3 * (time.perf_counter() - sent_s))
-                # Few of many, because reading an answer copies its matte.
-                if len(times_ms) < 2 * caller_count or len(times_ms) % 8 == 0:
-                    items.append(inference_pb2.SegmentResponse.FromString(answer).batch_item_count)
-
-        await asyncio.gather(*(call(index) for index in range(caller_count)))
-        elapsed_s = time.perf_counter() - start_s
-    print(json.dumps({"elapsed_s": elapsed_s, "times_ms": times_ms, "items": items}))
+        side_px = arguments.picture_px or 0
+        load = Load(
+            bench.entry.name, side_px or bench.key.width_px, side_px or bench.key.height_px,
+            bench.seconds, arguments.caller_processes,
+        )  # fmt: skip
+        rows = []
+        for count in arguments.callers:
+            row, spent_ms = await called(service.port, count, load, lambda: {"loop": time.thread_time()})
+            rows.append(replace(row, loop_ms=spent_ms["loop"]))
+        return rows
 
 
 def machine_lines(arguments: argparse.Namespace, facts: EngineFacts) -> list[str]:
@@ -343,8 +272,6 @@ def parsed(given: list[str]) -> argparse.Namespace:
     add("--nhwc", action="store_true")
     add("--convolution-search", choices=("DEFAULT", "HEURISTIC", "EXHAUSTIVE"), default="HEURISTIC")
     add("--log", type=Path, default=Path(os.devnull), help="where the service's log goes")
-    add("--as-caller", type=int, help=argparse.SUPPRESS)
-    add("--picture", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
     arguments.given = given
     return arguments
@@ -379,9 +306,6 @@ def main(given: list[str]) -> int:
     arguments = parsed(given)
     # It tells on standard error that there is a server when callers are started.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-    if arguments.as_caller:
-        uvloop.run(call_service(arguments))
-        return 0
     # Requests are logged as in production, only not between the lines of the table.
     configure_logging("inference", "INFO")
     with tempfile.TemporaryDirectory() as fallback, arguments.log.open("w") as log:
