@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import grpc
@@ -41,6 +43,21 @@ def test_a_photo_comes_back_as_a_cut_out_of_its_own_size(
     alpha = np.asarray(cutout.getchannel("A"))
     assert alpha[300, 200] > 250, "the suit, in the middle of the subject"
     assert alpha[40, 430] < 5, "the background beside the head"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has memory under a path")
+def test_pixels_go_to_the_networks_through_memory(running_stack: RunningStack, demo_photo: Path) -> None:
+    assert remove(running_stack, demo_photo.read_bytes()).status_code == 200
+
+    # The compositor keeps the file for its next picture; after a fallback to messages there is none.
+    held = [
+        os.readlink(link)
+        for name in running_stack.process_names
+        if name.startswith("compositor")
+        for link in Path(f"/proc/{running_stack.pid(name)}/fd").iterdir()
+    ]
+    assert any("/shm/matteworks-" in path for path in held)
+    assert not any("memory_not_shared" in line for line in running_stack.log)
 
 
 def test_a_success_is_charged_once_and_a_refusal_is_free(

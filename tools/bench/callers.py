@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -25,6 +26,7 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2
 from matteworks_common.channels import channel_options
 from matteworks_common.settings import MEBIBYTE
+from matteworks_common.shared_memory import Lender
 from tools.bench.gpu_load import Row, drawn_pictures
 
 __all__ = ["Load", "called"]
@@ -38,7 +40,7 @@ Clocks = Callable[[], Mapping[str, float]]
 @dataclass(frozen=True)
 class Load:
     """What callers send: pictures of `width_px` x `height_px` for `seconds`, from `process_count` processes,
-    each with a connection of its own.
+    each with a connection of its own; in messages, or in files of the directory `shared`.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Load:
     height_px: int
     seconds: float
     process_count: int
+    shared: Path | None = None
 
 
 async def called(port: int, caller_count: int, load: Load, clocks: Clocks) -> tuple[Row, dict[str, float]]:
@@ -58,6 +61,8 @@ async def called(port: int, caller_count: int, load: Load, clocks: Clocks) -> tu
     shares = [len(range(index, caller_count, process_count)) for index in range(process_count)]
     command = [sys.executable, "-m", "tools.bench.callers", str(port), "--model", load.model]
     command += ["--seconds", str(load.seconds), "--picture", str(load.width_px), str(load.height_px)]
+    if load.shared:
+        command += ["--shared", str(load.shared)]
     processes = [
         await asyncio.create_subprocess_exec(
             *command, "--callers", str(share), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -87,25 +92,39 @@ async def called(port: int, caller_count: int, load: Load, clocks: Clocks) -> tu
 
 
 async def call_service(arguments: argparse.Namespace) -> None:
-    """One process of callers. Requests are encoded once, and answers only looked at, to cost little."""
+    """One process of callers. Messages with pixels are encoded once, and answers only looked at, to cost
+    little.
+    """
     width_px, height_px = arguments.picture
+    size = image_pb2.Size(width_px=width_px, height_px=height_px)
+    pictures = [picture.tobytes() for picture in drawn_pictures(width_px, height_px, 2)]
     requests = [
         inference_pb2.SegmentRequest(
-            pixels=image_pb2.Pixels(
-                rgb=picture.tobytes(), size=image_pb2.Size(width_px=width_px, height_px=height_px)
-            ),
-            model=arguments.model,
+            pixels=image_pb2.Pixels(rgb=picture, size=size), model=arguments.model
         ).SerializeToString()
-        for picture in drawn_pictures(width_px, height_px, 2)
+        for picture in pictures
     ]
+    lender = Lender(arguments.shared) if arguments.shared else None
     times_ms: list[float] = []
     items: list[int] = []
     options = [*channel_options(_MESSAGE_BYTES), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{arguments.port}", options=options) as channel:
-        segment = channel.unary_unary(_METHOD)
-        first = inference_pb2.SegmentResponse.FromString(await segment(requests[0], timeout=600))
+        method = channel.unary_unary(_METHOD)
+
+        async def segment(index: int) -> bytes:
+            answer: bytes
+            if lender is None:
+                answer = await method(requests[index % len(requests)], timeout=600)
+                return answer
+            with lender.lend(pictures[index % len(pictures)]) as name:
+                shared = inference_pb2.SharedPixels(name=name, size=size)
+                request = inference_pb2.SegmentRequest(shared_pixels=shared, model=arguments.model)
+                answer = await method(request.SerializeToString(), timeout=600)
+            return answer
+
+        first = inference_pb2.SegmentResponse.FromString(await segment(0))
         assert len(first.matte.alpha) == first.matte.size.width_px * first.matte.size.height_px > 0
-        await asyncio.gather(*(segment(requests[0], timeout=600) for _ in range(arguments.callers)))
+        await asyncio.gather(*(segment(index) for index in range(arguments.callers)))
         print("ready", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         start_s, processor_start_s = time.perf_counter(), time.process_time()
@@ -113,7 +132,7 @@ async def call_service(arguments: argparse.Namespace) -> None:
         async def call(index: int) -> None:
             while time.perf_counter() - start_s < arguments.seconds:
                 sent_s = time.perf_counter()
-                answer = await segment(requests[index % len(requests)], timeout=600)
+                answer = await segment(index)
                 times_ms.append(1e3 * (time.perf_counter() - sent_s))
                 # Few of many, because reading an answer copies its matte.
                 if len(times_ms) < 2 * arguments.callers or len(times_ms) % 8 == 0:
@@ -122,6 +141,8 @@ async def call_service(arguments: argparse.Namespace) -> None:
         await asyncio.gather(*(call(index) for index in range(arguments.callers)))
         elapsed_s, processor_s = time.perf_counter() - start_s, time.process_time() - processor_start_s
     report = {"elapsed_s": elapsed_s, "processor_s": processor_s, "times_ms": times_ms, "items": items}
+    if lender:
+        lender.close()
     print(json.dumps(report))
 
 
@@ -132,6 +153,7 @@ def main(given: list[str]) -> None:
     parser.add_argument("--callers", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--picture", type=int, nargs=2, required=True)
+    parser.add_argument("--shared", type=Path)
     uvloop.run(call_service(parser.parse_args(given)))
 
 

@@ -22,15 +22,19 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import uvloop
 
+from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
+from matteworks_common.channels import open_channel
 from matteworks_common.lifecycle import running
 from matteworks_common.logs import configure_logging
+from matteworks_common.settings import MEBIBYTE
 from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
 from matteworks_deploy.local.parts import envoy_binary
 from matteworks_deploy.local.ports import LOOPBACK, free_ports
@@ -78,18 +82,18 @@ class PacedDevice(NoNetwork):
         self._device.close()
 
 
-async def serve(device_rate: float, device: Path) -> None:
+async def serve(device_rate: float, directory: Path) -> None:
     """One process of the service; prints its port, ends with SIGTERM."""
     settings = InferenceSettings(
         listen_address=f"{LOOPBACK}:0", drain_delay_s=0, grace_s=5, models=MODEL, detects_subject=False,
         quality="fast", max_batch_items=_BATCH_ITEMS, max_requests=1024, max_queued_items=1024,
-        max_wait_s=600,
+        max_wait_s=600, shared_memory_directory=str(directory),
         # So no weights are looked for.
         engine="triton",
     )  # fmt: skip
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    app = await build(settings, Dependencies(engine=PacedDevice(device_rate, device)))
+    app = await build(settings, Dependencies(engine=PacedDevice(device_rate, directory / "device")))
     async with running(app, settings) as service:
         await service.health.poll()
         print(service.port, flush=True)
@@ -127,7 +131,7 @@ async def stack(process_count: int, device_rate: float, directory: Path) -> Asyn
     try:
         processes = [
             await asyncio.create_subprocess_exec(
-                *command, "--device", str(directory / "device"), stdout=subprocess.PIPE, env=environment
+                *command, "--directory", str(directory), stdout=subprocess.PIPE, env=environment
             )
             for _ in range(process_count)
         ]
@@ -141,12 +145,26 @@ async def stack(process_count: int, device_rate: float, directory: Path) -> Asyn
             cwd=directory,
         )
         processes.append(envoy)
+        await _until_routed(internal)
         yield Stack(ports, internal, tuple(process.pid for process in processes[:-1]), envoy.pid)
     finally:
         for process in processes:
             if process.returncode is None:
                 process.terminate()
         await asyncio.gather(*(process.wait() for process in processes))
+
+
+async def _until_routed(port: int) -> None:
+    """Wait until Envoy has seen the service healthy."""
+    async with open_channel(f"{LOOPBACK}:{port}", MEBIBYTE) as channel:
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=5)
+                    return
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.1)
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> str:
@@ -171,7 +189,8 @@ def _envoy_config(public_port: int, internal_port: int, edge_port: int, service_
                 # The public listener wants one; nothing listens there.
                 "edge": (Endpoint(LOOPBACK, edge_port),),
             },
-            health_interval_s=0.5,
+            # On a machine that is full of load, a host that answers late is not a lost one.
+            health_interval_s=10.0,
         )
     )
 
@@ -212,21 +231,21 @@ async def measure(arguments: argparse.Namespace) -> None:
         MODEL, side_px or width_px, side_px or height_px, arguments.seconds, arguments.caller_processes
     )
     print(
-        "| device, /s | path | processes | callers | pictures/s | engine alone, /s | of it | p50 ms | p99 ms "
-        "| service, core ms a picture | Envoy | callers |\n" + "|---" * 12 + "|"
+        "| device, /s | pixels in | processes | callers | pictures/s | engine alone, /s | of it | p50 ms "
+        "| p99 ms | service, core ms a picture | Envoy | callers |\n" + "|---" * 12 + "|"
     )
     for device_rate in arguments.device_rates:
         for process_count in arguments.processes:
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
                 directory = Path(scratch)
                 alone = engine_alone(device_rate, arguments.seconds / 2, directory)
                 async with stack(process_count, device_rate, directory) as started:
-                    paths = [("Envoy", started.envoy_port)]
-                    if process_count == 1 and arguments.direct:
-                        paths.insert(0, ("direct", started.service_ports[0]))
-                    for path, port in paths:
-                        for count in arguments.callers:
-                            row, spent_ms = await called(port, count, load, started.clocks)
+                    loads = {"message": load, "shared memory": replace(load, shared=directory)}
+                    for count in arguments.callers:
+                        for path in arguments.pixels:
+                            row, spent_ms = await called(
+                                started.envoy_port, count, loads[path], started.clocks
+                            )
                             print(line(path, process_count, device_rate, alone, row, spent_ms), flush=True)
 
 
@@ -241,16 +260,16 @@ def parsed(given: list[str]) -> argparse.Namespace:
     add("--caller-processes", type=int, default=2, help="each with a connection of its own")
     add("--seconds", type=float, default=4.0, help="of each line")
     add("--picture-px", type=int, help="side of the pictures; default: the network's input")
-    add("--direct", action="store_true", help="without Envoy too, where there is one process")
+    add("--pixels", type=lambda text: text.split(","), default=["message", "shared memory"], help="by commas")
     add("--serve", type=float, help=argparse.SUPPRESS)
-    add("--device", type=Path, help=argparse.SUPPRESS)
+    add("--directory", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(given)
 
 
 def main(given: list[str]) -> None:
     arguments = parsed(given)
     configure_logging("bench", "WARNING")
-    uvloop.run(measure(arguments) if arguments.serve is None else serve(arguments.serve, arguments.device))
+    uvloop.run(measure(arguments) if arguments.serve is None else serve(arguments.serve, arguments.directory))
 
 
 if __name__ == "__main__":

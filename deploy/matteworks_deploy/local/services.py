@@ -70,7 +70,9 @@ def envoy_settings(addresses: Addresses, environment: Mapping[str, str]) -> Envo
 
 
 class ServiceSpecs:
-    """Makes the specifications. `environment` is the launcher's own; what it sets of our tunables wins."""
+    """Makes the specifications. `environment` is the launcher's own; what it sets of our tunables wins.
+    `shared_memory` is a directory through which services hand pixels over; None: in messages.
+    """
 
     def __init__(
         self,
@@ -78,12 +80,14 @@ class ServiceSpecs:
         models: tuple[str, ...],
         addresses: Addresses,
         state: StateDirectory,
+        shared_memory: Path | None,
         environment: Mapping[str, str],
     ) -> None:
         self._options = options
         self._models = models
         self._addresses = addresses
         self._state = state
+        self._shared_memory = shared_memory
         # So that a person who finds a process can tell to which stack it belongs.
         self.environment = {**environment, "MATTEWORKS_STATE_DIRECTORY": str(state.path)}
         self._core_count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
@@ -121,6 +125,8 @@ class ServiceSpecs:
         tunable = self._choices(row.name)
         if row.workers_by_cores:
             tunable["THREADS"] = str(max(1, self._core_count // len(hosts)))
+            # Those that compute are those between which pixels go.
+            tunable["SHARED_MEMORY_DIRECTORY"] = str(self._shared_memory or "")
         fixed = {target: str(self._addresses.internal) for target in row.targets}
         fixed |= {secret.value: self._state.secret(_SECRET_FILES[secret]) for secret in row.secrets}
         if row.store:

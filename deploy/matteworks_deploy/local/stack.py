@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -80,8 +81,8 @@ async def running_stack(
     models = choose_models(options.models_directory, options.models)
     state = StateDirectory(options.state_directory)
     state.prepare()
-    with state.locked():
-        stack = _Stack(options, models, state, environment, write_line, place)
+    with state.locked(), state.shared_memory() as shared_memory:
+        stack = _Stack(options, models, state, shared_memory, environment, write_line, place)
         try:
             key = await stack.start()
             yield ReadyStack(stack.base_url, stack.internal_target, key, models, time.monotonic() - started_s)
@@ -96,6 +97,7 @@ class _Stack:
         options: StackOptions,
         models: tuple[str, ...],
         state: StateDirectory,
+        shared_memory: Path | None,
         environment: Mapping[str, str],
         write_line: WriteLine,
         place: Place,
@@ -104,7 +106,7 @@ class _Stack:
         self._place = place
         self._write_line = write_line
         self._addresses: Addresses = choose_addresses(options)
-        self._specs = ServiceSpecs(options, models, self._addresses, state, environment)
+        self._specs = ServiceSpecs(options, models, self._addresses, state, shared_memory, environment)
         self._kept: list[KeptProcess] = []
         # Groups in the order in which they stop: who calls others before those who are called.
         self._stop_order: list[list[KeptProcess]] = []

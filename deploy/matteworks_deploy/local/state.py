@@ -6,14 +6,18 @@ STATE/secrets/            pepper, administration token, store password; made onc
 STATE/results/             what batches made, until it is deleted
 STATE/valkey/             accounts and credits (append-only file)
 STATE/run/                configurations and `stack.json` of the running stack
+
+Beside it, on Linux, a directory in memory through which services of the running stack hand pixels over.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +26,8 @@ from pathlib import Path
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 
 _SECRET_BYTES = 32
+# Where Linux has a file system in memory for programs.
+_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class StateDirectory:
         self._facts_path = self.run_path / "stack.json"
         self._dev_key_path = self.path / "dev-key"
         self.browser_key_path = self.path / "browser-key"
+        self._shared_memory_name = f"matteworks-{hashlib.sha256(bytes(self.path)).hexdigest()[:16]}"
 
     def prepare(self) -> None:
         """Make the directories. Raises CommandFailed when that is not allowed."""
@@ -77,6 +84,24 @@ class StateDirectory:
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def shared_memory(self) -> Iterator[Path | None]:
+        """An empty directory in memory while the block runs; None where the system offers none.
+
+        Only for who holds the lock: what an earlier run left there is removed.
+        """
+        path = _MEMORY / self._shared_memory_name
+        shutil.rmtree(path, ignore_errors=True)
+        try:
+            path.mkdir(mode=0o700)
+        except OSError:
+            yield None
+            return
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def secret(self, name: str) -> str:
         """The secret of that name, made on first use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import cv2
 import grpc
@@ -15,6 +16,7 @@ from matteworks_common.channels import open_channel, probe
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
+from matteworks_common.shared_memory import Lender
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
 from matteworks_compositor.editing.corrector import Corrector
@@ -56,7 +58,11 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         )
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)
-        decoder, mattes = Decoder(), InferenceClient(channel, settings.inference_timeout_s)
+        lender: Lender | None = None
+        if settings.shared_memory_directory:
+            lender = Lender(Path(settings.shared_memory_directory))
+            opened.callback(lender.close)
+        decoder, mattes = Decoder(), InferenceClient(channel, settings.inference_timeout_s, lender)
         steps = build_steps(decoder, mattes, threads)
         compositor = Compositor(
             Pipeline(steps, executor),

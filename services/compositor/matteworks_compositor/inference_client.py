@@ -7,6 +7,7 @@ from typing import Protocol
 
 import grpc
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -14,11 +15,14 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call
 from matteworks_common.context import current_call
-from matteworks_common.errors import Unavailable
+from matteworks_common.errors import InvalidField, Unavailable
+from matteworks_common.shared_memory import Lender, NotShared
 from matteworks_compositor.options.model import Quality, SubjectType
 from matteworks_imaging.box import Size
 
 __all__ = ["InferenceClient", "MatteSource", "Segmentation"]
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,16 @@ class MatteSource(Protocol):
 
 
 class InferenceClient:
-    """Asks the inference service. `timeout_s` bounds a call that has no nearer deadline."""
+    """Asks the inference service. `timeout_s` bounds a call that has no nearer deadline.
 
-    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+    With a `lender` pixels go through memory that both services share, and in the message where that fails;
+    once the other side says that it sees no such memory, always.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float, lender: Lender | None = None) -> None:
         self._stub = inference_pb2_grpc.InferenceServiceStub(channel)
         self._timeout_s = timeout_s
+        self._lender = lender
 
     async def segment(
         self,
@@ -73,16 +82,12 @@ class InferenceClient:
         context = current_call.get()
         request = inference_pb2.SegmentRequest(
             request_id=context.request_id if context else "",
-            pixels=image_pb2.Pixels(
-                rgb=pixels.tobytes(),
-                size=image_pb2.Size(width_px=pixels.shape[1], height_px=pixels.shape[0]),
-            ),
             model=model,
             source_size=image_pb2.Size(width_px=source_size.width_px, height_px=source_size.height_px),
             subject_type=image_pb2.SubjectType.ValueType(subject_type),
             quality=image_pb2.Quality.ValueType(quality),
         )
-        response = await call(self._stub.Segment, request, timeout_s=self._timeout_s)
+        response = await self._answer(request, pixels)
         return Segmentation(
             matte=_read_matte(response.matte),
             subject_type=_read_type(response.subject.type),
@@ -90,6 +95,29 @@ class InferenceClient:
             model=response.model,
             stages=tuple((stage.stage, stage.duration.ToNanoseconds() / 1e9) for stage in response.stages),
         )
+
+    async def _answer(
+        self, request: inference_pb2.SegmentRequest, pixels: NDArray[np.uint8]
+    ) -> inference_pb2.SegmentResponse:
+        """What the service says to `request` with `pixels` in it."""
+        size = image_pb2.Size(width_px=pixels.shape[1], height_px=pixels.shape[0])
+        if self._lender is not None:
+            try:
+                with self._lender.lend(np.ascontiguousarray(pixels).data.cast("B")) as name:
+                    request.shared_pixels.CopyFrom(inference_pb2.SharedPixels(name=name, size=size))
+                    return await call(self._stub.Segment, request, timeout_s=self._timeout_s)
+            except NotShared as error:
+                log.warning("memory_not_shared", error=str(error))
+            except InvalidField as error:
+                # A service from before this field says that there is no source.
+                if error.field.partition(".")[0] not in ("shared_pixels", "source"):
+                    raise
+                log.warning("memory_not_shared", error=str(error), is_for_good=True)
+                self._lender = None
+        # In place: Pixels that are handed over would be copied once more.
+        request.pixels.rgb = pixels.tobytes()
+        request.pixels.size.CopyFrom(size)
+        return await call(self._stub.Segment, request, timeout_s=self._timeout_s)
 
 
 def _read_matte(message: image_pb2.Matte) -> NDArray[np.uint8]:

@@ -23,6 +23,11 @@ class CompositorSettings(ServiceSettings):
     inference_timeout_s: float = Field(
         60.0, gt=0, description="Seconds that one call of the inference service may take at most."
     )
+    shared_memory_directory: str = Field(
+        "",
+        description="A directory in memory (tmpfs) in which pixels are left for inference services on this "
+        "machine, which must have the same setting; empty: messages carry them.",
+    )
     threads: int = Field(
         0, ge=0, le=256, description="Pictures worked on at once, and threads a picture; 0: one a core."
     )

@@ -23,6 +23,7 @@ from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
+from matteworks_common.shared_memory import Borrower
 from matteworks_common.telemetry import RpcMetrics
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
@@ -147,7 +148,9 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         workers=workers,
         admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
     )
-    servicer = InferenceServicer(mattes, engine, quality=settings.quality)
+    directory = settings.shared_memory_directory
+    borrower = Borrower(Path(directory), workers) if directory else None
+    servicer = InferenceServicer(mattes, engine, quality=settings.quality, borrower=borrower)
     open_models = OpenModels(
         mattes,
         engine,

@@ -73,15 +73,7 @@ def picture_from_pixels(
 
     Raises InvalidField: the sides are not 1 to 4096 px, or `rgb` is not 3 bytes a pixel.
     """
-    for field, side_px in (("pixels.size.width_px", width_px), ("pixels.size.height_px", height_px)):
-        if not 1 <= side_px <= LARGEST_PIXELS_SIDE_PX:
-            raise InvalidField(
-                field,
-                f"Give 1 to {LARGEST_PIXELS_SIDE_PX} px.",
-                reason=reasons.ERROR_REASON_INVALID_DIMENSIONS,
-                metadata={"received": str(side_px), "limit_px": str(LARGEST_PIXELS_SIDE_PX)},
-            )
-    expected = 3 * width_px * height_px
+    expected = pixels_size_bytes("pixels", width_px, height_px)
     if len(rgb) != expected:
         raise InvalidField(
             "pixels.rgb",
@@ -96,6 +88,22 @@ def picture_from_pixels(
         )
     pixels = np.frombuffer(rgb, np.uint8).reshape(height_px, width_px, 3)
     return Picture(pixels, source_width_px, source_height_px)
+
+
+def pixels_size_bytes(field: str, width_px: int, height_px: int) -> int:
+    """How many bytes the pixels in the message's `field` have.
+
+    Raises InvalidField: the sides are not 1 to 4096 px.
+    """
+    for side, side_px in (("width_px", width_px), ("height_px", height_px)):
+        if not 1 <= side_px <= LARGEST_PIXELS_SIDE_PX:
+            raise InvalidField(
+                f"{field}.size.{side}",
+                f"Give 1 to {LARGEST_PIXELS_SIDE_PX} px.",
+                reason=reasons.ERROR_REASON_INVALID_DIMENSIONS,
+                metadata={"received": str(side_px), "limit_px": str(LARGEST_PIXELS_SIDE_PX)},
+            )
+    return 3 * width_px * height_px
 
 
 def decode_picture(decoder: Decoder, content: bytes) -> Picture:

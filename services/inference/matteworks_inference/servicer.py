@@ -9,11 +9,12 @@ from matteworks.common.v1 import image_pb2
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, InvalidPicture
+from matteworks_common.shared_memory import Borrower, NotShared
 from matteworks_common.stages import Stages
 from matteworks_common.vocabulary import SUBJECT_TYPES, subject_type_name
 from matteworks_inference.engines.contract import Engine
 from matteworks_inference.networks.registry import ModelEntry
-from matteworks_inference.picture import Picture, picture_from_pixels
+from matteworks_inference.picture import Picture, picture_from_pixels, pixels_size_bytes
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
 from matteworks_inference.tasks.segmentation.mattes import Mattes, Wish
 
@@ -25,12 +26,17 @@ _QUALITIES: Final[dict[int, Quality]] = {
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """`quality` is what a request gets that names none."""
+    """`quality` is what a request gets that names none. `borrower` reads pixels that callers share; None:
+    there is no memory that they could share.
+    """
 
-    def __init__(self, mattes: Mattes, engine: Engine, *, quality: Quality) -> None:
+    def __init__(
+        self, mattes: Mattes, engine: Engine, *, quality: Quality, borrower: Borrower | None = None
+    ) -> None:
         self._mattes = mattes
         self._engine = engine
         self._quality: Quality = quality
+        self._borrower = borrower
 
     async def Segment(
         self, request: inference_pb2.SegmentRequest, context: Any
@@ -44,10 +50,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             picture = await self._picture(request, stages)
             segmented, stages = await self._mattes.make(picture, wish, deadline_s, stages)
         height_px, width_px = segmented.matte.shape
-        return inference_pb2.SegmentResponse(
-            matte=image_pb2.Matte(
-                alpha=segmented.matte.tobytes(), size=image_pb2.Size(width_px=width_px, height_px=height_px)
-            ),
+        response = inference_pb2.SegmentResponse(
             subject=image_pb2.Subject(
                 type=SUBJECT_TYPES.get(segmented.subject.type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
                 confidence=segmented.subject.confidence,
@@ -56,6 +59,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             stages=stages.to_proto(),
             batch_item_count=segmented.batch_item_count,
         )
+        # In place: a Matte that is handed over would be copied once more.
+        response.matte.alpha = segmented.matte.tobytes()
+        response.matte.size.width_px, response.matte.size.height_px = width_px, height_px
+        return response
 
     async def ListModels(
         self, request: inference_pb2.ListModelsRequest, context: Any
@@ -70,17 +77,32 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         match request.WhichOneof("source"):
             case "pixels":
                 pixels = request.pixels
-                source_size_px = None
-                if request.HasField("source_size"):
-                    source_size_px = (request.source_size.width_px, request.source_size.height_px)
-                return picture_from_pixels(
-                    pixels.rgb, pixels.size.width_px, pixels.size.height_px, source_size_px
-                )
+                return self._shown(pixels.rgb, pixels.size, request)
+            case "shared_pixels":
+                return await self._shared(request)
             case "image":
                 return await self._mattes.decode(request.image, stages)
         raise InvalidPicture(
             reasons.ERROR_REASON_MISSING_SOURCE, "Send either pixels or image.", field="source"
         )
+
+    async def _shared(self, request: inference_pb2.SegmentRequest) -> Picture:
+        shared = request.shared_pixels
+        if self._borrower is None:
+            raise InvalidField("shared_pixels", "No memory is shared here: send pixels.")
+        size_bytes = pixels_size_bytes("shared_pixels", shared.size.width_px, shared.size.height_px)
+        try:
+            rgb = await self._borrower.read(shared.name, size_bytes)
+        except NotShared as error:
+            raise InvalidField("shared_pixels.name", f"{error} Send pixels instead.") from error
+        return self._shown(rgb, shared.size, request)
+
+    @staticmethod
+    def _shown(rgb: bytes, size: image_pb2.Size, request: inference_pb2.SegmentRequest) -> Picture:
+        source_size_px = None
+        if request.HasField("source_size"):
+            source_size_px = (request.source_size.width_px, request.source_size.height_px)
+        return picture_from_pixels(rgb, size.width_px, size.height_px, source_size_px)
 
     def _quality_of(self, request: inference_pb2.SegmentRequest) -> Quality:
         if request.quality == image_pb2.QUALITY_UNSPECIFIED:

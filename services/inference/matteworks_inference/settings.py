@@ -22,6 +22,11 @@ class InferenceSettings(ServiceSettings):
         "",
         description="Host and port of the Open Inference Protocol over HTTP; empty: over gRPC only.",
     )
+    shared_memory_directory: str = Field(
+        "",
+        description="A directory in memory (tmpfs) in which compositors on this machine leave pixels, "
+        "so that messages need not carry them; empty: they come in messages.",
+    )
     model_directory: Path = Field(
         Path("models"), description="Where `matteworks models pull` put the weights."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,16 @@ def test_a_directory_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path)
 
     with pytest.raises(CommandFailed, match="--state-dir"):
         StateDirectory(tmp_path / "file" / "state").prepare()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has memory under a path")
+def test_shared_memory_is_empty_private_and_gone_after_the_run(state: StateDirectory) -> None:
+    with state.shared_memory() as first:
+        assert first is not None
+        assert first.stat().st_mode & 0o777 == 0o700
+        (first / "left").write_bytes(b"by a run that was killed")
+        # The next run of the same directory begins while that is still there.
+        with StateDirectory(state.path).shared_memory() as second:
+            assert second == first
+            assert list(second.iterdir()) == []
+    assert not first.exists()

@@ -28,6 +28,7 @@ class SegmentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PIXELS_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    SHARED_PIXELS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     SOURCE_SIZE_FIELD_NUMBER: _builtins.int
     SUBJECT_TYPE_FIELD_NUMBER: _builtins.int
@@ -51,8 +52,14 @@ class SegmentRequest(_message.Message):
         """
 
     @_builtins.property
+    def shared_pixels(self) -> Global___SharedPixels:
+        """Pixels in memory that this process and its caller both see, on one machine. INVALID_ARGUMENT
+        with a field of `shared_pixels` when they are not there for this process: send `pixels`.
+        """
+
+    @_builtins.property
     def source_size(self) -> _image_pb2.Size:
-        """Size of the picture that `pixels` were made from, when they were squeezed to another aspect
+        """Size of the picture that `pixels` or `shared_pixels` were made from, when they were squeezed to another aspect
         ratio; absent: `pixels` have the picture's own aspect ratio. Ignored for `image`.
         """
 
@@ -62,20 +69,51 @@ class SegmentRequest(_message.Message):
         request_id: _builtins.str = ...,
         pixels: _image_pb2.Pixels | None = ...,
         image: _builtins.bytes = ...,
+        shared_pixels: Global___SharedPixels | None = ...,
         model: _builtins.str = ...,
         source_size: _image_pb2.Size | None = ...,
         subject_type: _image_pb2.SubjectType.ValueType = ...,
         quality: _image_pb2.Quality.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "pixels", b"pixels", "source", b"source", "source_size", b"source_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "pixels", b"pixels", "shared_pixels", b"shared_pixels", "source", b"source", "source_size", b"source_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "pixels", b"pixels", "quality", b"quality", "request_id", b"request_id", "source", b"source", "source_size", b"source_size", "subject_type", b"subject_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "pixels", b"pixels", "quality", b"quality", "request_id", b"request_id", "shared_pixels", b"shared_pixels", "source", b"source", "source_size", b"source_size", "subject_type", b"subject_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["pixels", "image"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["pixels", "image", "shared_pixels"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___SegmentRequest: _TypeAlias = SegmentRequest  # noqa: Y015
+
+@_typing.final
+class SharedPixels(_message.Message):
+    """Decoded pixels in a file of the directory that both sides' settings name. The caller leaves it as
+    it is until it has the answer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the file: 32 hexadecimal digits, lower case."""
+    @_builtins.property
+    def size(self) -> _image_pb2.Size:
+        """As in Pixels: each side at most 4096 px. The file begins with 3 bytes a pixel, R G B, row by row."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size: _image_pb2.Size | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedPixels: _TypeAlias = SharedPixels  # noqa: Y015
 
 @_typing.final
 class SegmentResponse(_message.Message):
