@@ -127,7 +127,7 @@ class Runner:
         if "background" in asked:
             width, height = asked["background"]
             part = ("back.png", background_picture(width, height), "image/png")
-            files.append(("bg_image_file", part))
+            files.append((asked.get("background_field", "bg_image_file"), part))
         files += [(field, ("", b"", "application/octet-stream")) for field in asked.get("empty_files", [])]
         if encoding == "json":
             return {"json": fields}
