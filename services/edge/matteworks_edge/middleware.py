@@ -132,6 +132,8 @@ class ExchangeMiddleware:
 
     def _add_headers(self, headers: MutableHeaders, exchange: Exchange) -> None:
         headers["X-Request-Id"] = exchange.request_id
+        for name, value in rate_limit_headers(exchange.rate_limit).items():
+            headers.setdefault(name, value)
         for alias, name in exchange.dialect.header_aliases.items():
             if name in headers:
                 headers[alias] = headers[name]

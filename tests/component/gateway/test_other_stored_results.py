@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -30,6 +32,8 @@ async def test_picsart_answers_with_a_url_and_its_own_headers(served: Gateway) -
     assert answer.headers["x-picsart-correlation-id"] == answer.headers["x-request-id"]
     assert answer.headers["x-picsart-ratelimit-available"].isdecimal()
     assert (await served.read(document["data"]["url"])).headers["content-type"] == "image/jpeg"
+    expires = int(parse_qs(urlsplit(document["data"]["url"]).query)["expires"][0])
+    assert abs(expires - time.time() - 86_400) < 60
     assert await served.spent_milli(account) == 1000
 
 

@@ -77,7 +77,10 @@ BGERASER_TOOLS: Final = Dialect(
     prefix="/bgeraser",
     endpoints=(
         Endpoint(
-            "POST", "/api/tools/bg-removal", stored_removal(_document, _RESULT, _DAY_S), "toolBgRemoval"
+            "POST",
+            "/api/tools/bg-removal",
+            stored_removal(_document, _RESULT, max_retention_s=_DAY_S),
+            "toolBgRemoval",
         ),
         _tool("crop", CROP, "toolCrop"),
         _tool("generative-fill", FILL, "toolGenerativeFill"),

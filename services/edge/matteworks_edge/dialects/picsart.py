@@ -91,6 +91,7 @@ PICSART: Final = Dialect(
                 closed_object(
                     {"status": {"const": "success"}, "data": closed_object({"id": TEXT, "url": TEXT})}
                 ),
+                url_lifetime_s=86_400.0,
             ),
             "removeBackgroundPicsart",
         ),

@@ -12,10 +12,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message
 
-from matteworks.auth.v1 import auth_pb2, plan_pb2
+from matteworks.auth.v1 import auth_pb2
 from matteworks_common.context import CallContext, current_call, new_request_id
 from matteworks_common.errors import MatteworksError
-from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.errors import CallerGone, request_timeout
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.admission import Slot
@@ -43,7 +42,7 @@ async def authenticate(
             origin=request.headers.get("origin", ""),
             client_address=_client_address(request),
             dialect=exchange.dialect.name if dialect is None else dialect,
-            rate_unit=_told_unit(exchange.dialect),
+            rate_unit=exchange.dialect.rate_unit,
             rate_scope=exchange.dialect.rate_scope,
         )
     exchange.key_id = caller.key_id
@@ -70,12 +69,6 @@ def is_key_in_body(request: Request) -> bool:
         and not query_key(request)
         and not has_key(request.headers, dialect.key_header)
     )
-
-
-def _told_unit(dialect: Dialect) -> plan_pb2.RateUnit.ValueType:
-    """APIs that count requests tell the rate with every answer, errors included; it costs auth a step."""
-    counts_requests = dialect.rate_unit == plan_pb2.RATE_UNIT_REQUESTS
-    return dialect.rate_unit if counts_requests else plan_pb2.RATE_UNIT_UNSPECIFIED
 
 
 async def account_of(caller: auth_pb2.AuthenticateResponse, auth: AuthClient) -> auth_pb2.Account | None:

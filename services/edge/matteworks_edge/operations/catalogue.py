@@ -45,11 +45,15 @@ IMPROVE: Final = Operation(ImproveEndpoint, describe_improve)
 
 
 def stored_removal(
-    document: Callable[[StoredCutout], Document], schema: Schema, max_retention_s: float = 0
+    document: Callable[[StoredCutout], Document],
+    schema: Schema,
+    *,
+    max_retention_s: float = 0,
+    url_lifetime_s: float = 0,
 ) -> Operation:
     """A removal that answers with the URL of its result."""
     return Operation(
-        lambda services: StoredRemovalEndpoint(services, document, max_retention_s),
+        lambda services: StoredRemovalEndpoint(services, document, max_retention_s, url_lifetime_s),
         describe_stored_removal(schema),
     )
 

@@ -35,6 +35,10 @@ from matteworks_removal.service import Progress
 _MAX_STRANGER_BYTES: Final = 10 * MEBIBYTE
 
 
+# For most providers a result's URL works for a day.
+URL_LIFETIME_S: Final = 86_400.0
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalEndpoint:
     """Key, body, form, removal, answer.
@@ -94,7 +98,9 @@ class RemovalEndpoint:
         tell_queued = exchange_of(request).dialect.queued_document
         if webhook_url and tell_queued:
             await count_call(request, self.services.auth, caller)
-            item = await self.services.queued.accept(caller, asked.request, webhook_url, 0)
+            item = await self.services.queued.accept(
+                caller, asked.request, webhook_url, url_lifetime_s=URL_LIFETIME_S
+            )
             return json_response(
                 tell_queued(item.item_id),
                 202,

@@ -12,7 +12,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.jobs.v1 import jobs_pb2, removal_pb2
 from matteworks_common.context import current_call
 from matteworks_common.errors import DeadlineExceeded, FailedPrecondition
-from matteworks_edge.jobs_client import JobsClient, caller_for
+from matteworks_edge.jobs_client import JobsClient, caller_for, duration
 from matteworks_edge.operations.stored.cutout import StoredCutout, cutout_of, error_of
 from matteworks_removal.clients import AuthClient
 from matteworks_removal.offers import Size
@@ -34,10 +34,14 @@ class QueuedRemovals:
         caller: auth_pb2.AuthenticateResponse,
         request: RemovalRequest,
         webhook_url: str,
-        max_retention_s: float,
+        *,
+        max_retention_s: float = 0,
+        url_lifetime_s: float = 0,
     ) -> removal_pb2.Item:
-        """One picture; its end is told to `webhook_url`. Raises InvalidField (INVALID_WEBHOOK_URL),
-        FailedPrecondition (INSUFFICIENT_CREDITS).
+        """One picture; its end is told to `webhook_url`. The result's URL works for `url_lifetime_s`, or,
+        when that is 0, as long as the result is kept.
+
+        Raises InvalidField (INVALID_WEBHOOK_URL), FailedPrecondition (INSUFFICIENT_CREDITS).
         """
         await self._check_credits(caller, [request])
         answer = await self.jobs.create_removal(
@@ -45,6 +49,7 @@ class QueuedRemovals:
                 caller=caller_for(caller, request.counting.dialect, max_retention_s),
                 removal=spec_of(request),
                 webhook_url=webhook_url,
+                url_lifetime=duration(url_lifetime_s),
             )
         )
         return answer.item
@@ -54,13 +59,17 @@ class QueuedRemovals:
         caller: auth_pb2.AuthenticateResponse,
         request: RemovalRequest,
         webhook_url: str,
-        max_retention_s: float,
+        *,
+        max_retention_s: float = 0,
+        url_lifetime_s: float = 0,
     ) -> StoredCutout:
         """As `accept`, and waits for the end. Raises the error with which the picture ended;
         DeadlineExceeded when it takes longer than the request has: then it ends later, and the webhook
         tells it.
         """
-        item = await self.accept(caller, request, webhook_url, max_retention_s)
+        item = await self.accept(
+            caller, request, webhook_url, max_retention_s=max_retention_s, url_lifetime_s=url_lifetime_s
+        )
         context = current_call.get()
         while item.state == removal_pb2.ITEM_STATE_PENDING:
             remaining_s = context.remaining_s() if context else None

@@ -38,12 +38,13 @@ class StoredRemovalEndpoint:
     """Key, body, form, removal, result into the store, charge, answer.
 
     `document` writes the answer. Results stay as long as the plan says, or `max_retention_s` where that is
-    less; 0: only the plan decides.
+    less; 0: only the plan decides. Their URLs work for `url_lifetime_s`; 0: as long as they stay.
     """
 
     services: Services
     document: Callable[[StoredCutout], dict[str, Any]]
     max_retention_s: float = 0
+    url_lifetime_s: float = 0
 
     async def __call__(self, request: Request) -> Response:
         services = self.services
@@ -69,7 +70,13 @@ class StoredRemovalEndpoint:
         exchange = exchange_of(request)
         if webhook_url := form.texts.get("webhook_url"):
             await count_call(request, self.services.auth, caller)
-            work = self.services.queued.finish(caller, asked.request, webhook_url, self.max_retention_s)
+            work = self.services.queued.finish(
+                caller,
+                asked.request,
+                webhook_url,
+                max_retention_s=self.max_retention_s,
+                url_lifetime_s=self.url_lifetime_s,
+            )
         else:
             work = self._remove(request, caller, asked, slot)
         cutout = await while_connected(request, work)
@@ -91,7 +98,12 @@ class StoredRemovalEndpoint:
         async def keep(response: compositor_pb2.RemoveBackgroundResponse) -> None:
             rendering = response.rendering
             stored.append(
-                await self.services.jobs.store(owner, rendering.image, CONTENT_TYPES[rendering.format])
+                await self.services.jobs.store(
+                    owner,
+                    rendering.image,
+                    CONTENT_TYPES[rendering.format],
+                    url_lifetime_s=self.url_lifetime_s,
+                )
             )
 
         start = time.perf_counter()
