@@ -87,8 +87,14 @@ async def test_bad_input_is_told_as_the_provider_does_and_costs_nothing(
         account_id, key = await served.new_key(plan, credits_milli=5000)
     if kind == "too fast":
         await use_up_the_minute(served, account_id, key)
-
     answer = await send(served, provider, kind, key)
+    # The limit fills again by the second, so on a slow machine a call may get through: then another account.
+    for _ in range(5 if kind == "too fast" else 0):
+        if answer.status_code != 200:
+            break
+        account_id, key = await served.new_key(plan, credits_milli=5000)
+        await use_up_the_minute(served, account_id, key)
+        answer = await send(served, provider, kind, key)
 
     status, code = provider.expected(kind)
     assert answer.status_code == status, answer.text
