@@ -1,10 +1,12 @@
-"""Host names that belong to one provider, and a provider that is switched off, with a stack of their own."""
+"""Host names of providers, one that is switched off, and the largest uploads, with a stack of their own."""
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -76,3 +78,38 @@ def test_what_is_switched_off_is_an_unknown_path(hosted: RunningStack) -> None:
     document = httpx.get(f"{hosted.base_url}/openapi.json").json()
     assert "/v2.0/remove_image_background" not in document["paths"]
     assert "slazzer" not in {tag["name"] for tag in document["tags"]}
+
+
+def padded(photo: Path, size_bytes: int) -> bytes:
+    """The photo with bytes behind its end, which decoders ignore."""
+    content = photo.read_bytes()
+    return content + bytes(size_bytes - len(content))
+
+
+def test_thirty_megabytes_in_base64_pass_the_proxy(hosted: RunningStack, demo_photo: Path) -> None:
+    text = base64.b64encode(padded(demo_photo, 30 * MEBIBYTE)).decode()
+
+    answer = httpx.post(
+        f"{hosted.base_url}/v2",
+        json={"image_base64": text},
+        headers={"x-api-key": hosted.key},
+        timeout=120,
+    )
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+
+
+def test_fifty_megabytes_pass_and_one_byte_more_is_refused_by_the_edge(
+    hosted: RunningStack, demo_photo: Path
+) -> None:
+    def send(size_bytes: int) -> httpx.Response:
+        return httpx.post(
+            f"{hosted.base_url}/v1/remove",
+            files={"image": padded(demo_photo, size_bytes)},
+            headers={"Authorization": f"Bearer {hosted.key}"},
+            timeout=120,
+        )
+
+    assert send(50 * MEBIBYTE).json()["data"]["original_width"] == 512
+    refused = send(50 * MEBIBYTE + 1)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "FILE_TOO_LARGE")
