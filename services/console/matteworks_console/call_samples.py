@@ -60,6 +60,8 @@ class Provider:
     sizes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
     format_by_accept: bool = False
+    # It colours what is opaque anyway, and nothing else.
+    colours_jpeg_alone: bool = False
 
     def call(self, choices: Choices) -> Call:
         """The request that asks this provider for `choices`, as far as it can be asked."""
@@ -74,8 +76,11 @@ class Provider:
             "crop": choices.crop,
             "margin": choices.crop and choices.margin_percent != "0",
         }
-        left_out = [what for what, is_wanted in wanted.items() if is_wanted and what in self.lacks]
-        if choices.background == "colour" and "background" not in self.lacks:
+        lacks = self.lacks
+        if self.colours_jpeg_alone and choices.background == "colour" and choices.format != "jpg":
+            lacks = lacks | {"background"}
+        left_out = [what for what, is_wanted in wanted.items() if is_wanted and what in lacks]
+        if choices.background == "colour" and "background" not in lacks:
             fields[self.colour_field] = choices.colour.lstrip("#")
         if choices.background == "picture" and not self.lacks & {"background", "background picture"}:
             background_field = "bg_image_file"
@@ -101,7 +106,7 @@ class Provider:
 _AUTO_OR_PREVIEW: Final = {"auto": {"size": "auto"}, "preview": {"size": "preview"}}
 PROVIDERS: Final = (
     Provider("removebg", "remove.bg", "/v1.0/removebg", sizes=_AUTO_OR_PREVIEW),
-    Provider("bgeraser", "bgeraser", "/v1/removebg", sizes=_AUTO_OR_PREVIEW),
+    Provider("bgeraser", "bgeraser", "/v1/removebg", sizes=_AUTO_OR_PREVIEW, colours_jpeg_alone=True),
     Provider(
         "photoroom",
         "Photoroom",
