@@ -52,6 +52,12 @@ async def test_nothing_sent_is_a_missing_parameter_and_tells_the_rate(edge: Edge
     assert answer.headers["x-credits-charged"] == "0"
 
 
+async def test_an_unknown_path_has_title_and_code_alone(edge: EdgeStack) -> None:
+    answer = await edge.http.get(f"{PATH}/nothing", headers={"X-Api-Key": edge.key})
+    assert answer.status_code == 404
+    assert answer.json() == {"errors": [{"title": "Not found", "code": "not_found"}]}
+
+
 async def test_an_unknown_key_gets_no_rate(edge: EdgeStack) -> None:
     answer = await edge.remove(path=PATH, headers={"X-Api-Key": "wrong"})
     assert answer.json() == {"errors": [{"title": "Invalid API key", "code": "authentication_error"}]}

@@ -104,6 +104,7 @@ BGERASER: Final = Dialect(
         reasons.ERROR_REASON_QUOTA_EXCEEDED: _QUOTA,
         reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED: _RATE,
         reasons.ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED: _RATE,
+        reasons.ERROR_REASON_ROUTE_NOT_FOUND: PublicError(404, "not_found", "Not found"),
         reasons.ERROR_REASON_INTERNAL: PublicError(500, "internal_error", "Internal processing error"),
     },
 )

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from matteworks.auth.v1 import auth_pb2
+from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.incoming import authenticate
 from matteworks_edge.operations.services import Services
@@ -22,8 +22,12 @@ class AccountEndpoint:
     services: Services
 
     async def __call__(self, request: Request) -> Response:
-        exchange_of(request).route = "account"
+        exchange = exchange_of(request)
+        exchange.route = "account"
         caller = await authenticate(request, self.services.auth)
+        if exchange.dialect.rate_unit == plan_pb2.RATE_UNIT_MEGAPIXELS:
+            # As the vendor, who tells no rate with the balances.
+            exchange.rate_limit = None
         answer = await self.services.auth.get_account(caller.account_id)
         return json_response(account_document(answer.account))
 
