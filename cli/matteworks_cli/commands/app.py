@@ -33,6 +33,7 @@ from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, re
 from matteworks_cli.commands.models import list_models, pull_models
 from matteworks_cli.commands.remove import remove
 from matteworks_cli.commands.up import up
+from matteworks_cli.doctor.command import doctor
 from matteworks_deploy.failures import CommandFailed
 
 P = ParamSpec("P")
@@ -67,6 +68,7 @@ app.command("up")(_told_in_one_sentence(up))
 app.command("remove")(_told_in_one_sentence(remove))
 app.command("bulk")(_told_in_one_sentence(bulk))
 app.command("demo")(_told_in_one_sentence(demo))
+app.command("doctor")(_told_in_one_sentence(doctor))
 app.command("compose-config")(_told_in_one_sentence(compose_config))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
 _batch.command("submit")(_told_in_one_sentence(submit_batch))
