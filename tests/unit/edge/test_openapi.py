@@ -97,7 +97,7 @@ def test_what_only_some_have_is_described() -> None:
     told = described("removeBackgroundPicsart")["responses"]
     assert "X-Picsart-Ratelimit-Available" in told["200"]["headers"]
     assert "X-Picsart-Correlation-Id" in told["400"]["headers"]
-    assert "X-RateLimit-Limit" not in described("removeBackground")["responses"]["400"]["headers"]
+    assert "X-RateLimit-Limit" in described("removeBackground")["responses"]["400"]["headers"]
 
 
 def test_every_group_is_told_of_once() -> None:

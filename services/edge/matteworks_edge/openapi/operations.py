@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from matteworks.auth.v1 import plan_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import Reason
 from matteworks_edge.dialects.base import Dialect, Schema
@@ -315,8 +314,8 @@ def describe_error(
         "X-Credits-Charged": {"type": "number", "const": 0},
         "X-Request-Id": TEXT,
     }
-    # Whoever counts requests tells the rate as soon as the key is known.
-    if dialect and dialect.rate_unit == plan_pb2.RATE_UNIT_REQUESTS:
+    if dialect:
+        # As soon as the key is known.
         told |= RATE_HEADERS
     if status in (429, 503):
         told["Retry-After"] = {"type": "integer", "minimum": 1}
