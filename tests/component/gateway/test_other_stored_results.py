@@ -10,6 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from matteworks.auth.v1 import auth_pb2, key_restrictions_pb2
+from matteworks_common.channels import call
+from tests.component.auth.harness import ADMIN
 from tests.component.gateway.test_bgremover import receiver
 from tests.support.gateway_harness import Gateway, gateway, picture
 from tests.support.valkey import ValkeyProcess
@@ -102,3 +105,23 @@ async def test_a_full_store_is_told_and_costs_nothing(tmp_path: Path) -> None:
             assert await full.held_milli(account) == 0
     finally:
         valkey.kill()
+
+
+async def test_a_key_for_bgeraser_works_with_its_tools_and_nowhere_else(served: Gateway) -> None:
+    account, _ = await served.new_key()
+    made = await call(
+        served.admin.CreateKey,
+        auth_pb2.CreateKeyRequest(
+            account_id=account,
+            restrictions=key_restrictions_pb2.KeyRestrictions(allowed_dialects=["bgeraser"]),
+        ),
+        timeout_s=5,
+        metadata=ADMIN,
+    )
+    headers = {"Authorization": f"Bearer {made.api_key}"}
+    tool = await served.http.post("/api/tools/bg-removal", files={"image": picture()}, headers=headers)
+    assert tool.status_code == 200, tool.text
+    removal = await served.http.post("/v1/removebg", files={"image_file": picture(50)}, headers=headers)
+    assert removal.status_code == 200, removal.text
+    elsewhere = await served.http.post("/v1/remove", files={"image": picture(60)}, headers=headers)
+    assert elsewhere.status_code == 401

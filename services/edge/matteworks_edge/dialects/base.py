@@ -110,6 +110,8 @@ class Dialect:
     errors: Mapping[Reason, PublicError] = field(default_factory=dict)
     # Further paths below which everything is this API's, whatever is served there.
     roots: tuple[str, ...] = ()
+    # The provider by which keys are restricted, where this is only a part of its API.
+    provider: str = ""
     key_header: str = "X-Api-Key"
     # File types of results, by the names that this API has for them.
     formats: Mapping[str, compositor_pb2.OutputFormat.ValueType] = field(default_factory=lambda: FORMATS)

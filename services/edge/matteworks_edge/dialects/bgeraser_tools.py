@@ -75,6 +75,7 @@ def _tool(path: str, tool: Tool, operation_id: str) -> Endpoint:
 BGERASER_TOOLS: Final = Dialect(
     name="bgeraser-tools",
     prefix="/bgeraser",
+    provider="bgeraser",
     endpoints=(
         Endpoint(
             "POST",

@@ -41,7 +41,7 @@ async def authenticate(
             read_key(request.headers, exchange.dialect.key_header, query_key(request) or body_key),
             origin=request.headers.get("origin", ""),
             client_address=_client_address(request),
-            dialect=exchange.dialect.name if dialect is None else dialect,
+            dialect=(exchange.dialect.provider or exchange.dialect.name) if dialect is None else dialect,
             rate_unit=exchange.dialect.rate_unit,
             rate_scope=exchange.dialect.rate_scope,
         )
