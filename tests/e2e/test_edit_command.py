@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from matteworks_client import AsyncMatteworksClient, Stroke
+from matteworks_client import AsyncMatteworksClient, MatteworksError, Stroke
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.stack
@@ -85,6 +85,18 @@ async def test_a_second_stroke_goes_on_from_the_first(running_stack: RunningStac
         alpha = np.asarray(Image.open(io.BytesIO(second.cutout.image)))[..., 3]
         assert (alpha[300, 200], alpha[420, 300]) == (0, 0)
         assert second.cutout.stages_s["segment"] < 0.1 * second.cutout.stages_s["encode"], "no network ran"
+
+
+async def test_what_is_pointed_at_is_cut_out(running_stack: RunningStack, demo_photo: Path) -> None:
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        chosen = await client.select(demo_photo, [(250, 400)], format="png")
+        alpha = np.asarray(Image.open(io.BytesIO(chosen.cutout.image)))[..., 3]
+        assert alpha[400, 250] > 250
+        assert np.abs(np.asarray(Image.open(io.BytesIO(chosen.matte))).astype(int) - alpha).max() <= 3
+        with pytest.raises(MatteworksError, match="512"):
+            await client.select(demo_photo, [(9000, 10)])
+        with pytest.raises(ValueError, match="point"):
+            await client.select(demo_photo)
 
 
 @pytest.mark.parametrize(

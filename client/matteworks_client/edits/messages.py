@@ -51,7 +51,7 @@ class EditedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A corrected cut-out, and its matte as a grey PNG: hand it in with the next strokes."""
+    """A corrected or selected cut-out, and its matte as a grey PNG: hand it in with the next strokes."""
 
     cutout: Cutout
     matte: bytes = field(repr=False)
@@ -143,6 +143,29 @@ def correct_request(
     return request
 
 
+def select_request(
+    picture: Picture,
+    inside: Sequence[tuple[float, float]],
+    outside: Sequence[tuple[float, float]],
+    box: Corners | None,
+    choices: RenderChoices,
+) -> edit_pb2.SelectRequest:
+    """Raises ValueError without a point and a box."""
+    if not inside and not outside and box is None:
+        raise ValueError("give at least one point, or a box")
+    request = edit_pb2.SelectRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        inside_points=[edit_pb2.Point(x_px=x, y_px=y) for x, y in inside],
+        outside_points=[edit_pb2.Point(x_px=x, y_px=y) for x, y in outside],
+        options=render_options(choices),
+    )
+    if box is not None:
+        left, top, right, bottom = map(length, box)
+        request.box.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))
+    return request
+
+
 def edited_of(picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None) -> EditedPicture:
     """What a tool made."""
     size = Size(picture.size.width_px, picture.size.height_px)
@@ -155,8 +178,8 @@ def edited_of(picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None
     )
 
 
-def correction_of(answer: edit_pb2.CorrectResponse) -> Correction:
-    """The result of Correct."""
+def correction_of(answer: edit_pb2.CorrectResponse | edit_pb2.SelectResponse) -> Correction:
+    """The result of Correct or Select."""
     return Correction(cutout_from(answer.rendering, answer.stages), answer.matte_image)
 
 

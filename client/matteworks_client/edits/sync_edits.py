@@ -76,3 +76,19 @@ class SyncEdits:
         """
         request = messages.correct_request(picture, strokes, matte, mask, mask_kind, choices)
         return messages.correction_of(self._call(self._edits.Correct, request, timeout_s))
+
+    def select(
+        self,
+        picture: Picture,
+        inside: Sequence[tuple[float, float]] = (),
+        outside: Sequence[tuple[float, float]] = (),
+        *,
+        box: Corners | None = None,
+        timeout_s: float | None = None,
+        **choices: Unpack[RenderChoices],
+    ) -> Correction:
+        """The cut-out of what is pointed at: at most 100 points on it and beside it (x, y in pixels), a box
+        around it, or both. Its matte can be handed to `correct`.
+        """
+        request = messages.select_request(picture, inside, outside, box, choices)
+        return messages.correction_of(self._call(self._edits.Select, request, timeout_s))

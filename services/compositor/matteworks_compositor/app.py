@@ -22,6 +22,8 @@ from matteworks_compositor.compositor import Compositor
 from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
 from matteworks_compositor.editing.kept_mattes import KeptMattes
+from matteworks_compositor.editing.network_mattes import NetworkMattes
+from matteworks_compositor.editing.selector import Selector
 from matteworks_compositor.editing.servicer import EditServicer
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
@@ -79,13 +81,15 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             max_result_bytes=settings.max_message_bytes - ENVELOPE_BYTES,
         )
 
-        corrector = Corrector(compositor, decoder, executor, KeptMattes(clock), threads=threads)
+        network_mattes = NetworkMattes(compositor, decoder, executor, KeptMattes(clock))
+        corrector = Corrector(compositor, network_mattes, decoder, executor, threads=threads)
+        selector = Selector(compositor, network_mattes, decoder, executor, threads=threads)
 
         def add_servicers(server: grpc.aio.Server) -> None:
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
                 CompositorServicer(compositor), server
             )
-            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor, corrector), server)
+            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor, corrector, selector), server)
 
         return App(
             name="compositor",

@@ -91,7 +91,7 @@ async def test_the_core_of_a_stroke_is_taken_at_its_word(brush: Brush) -> None:
 
 
 async def test_the_networks_matte_is_asked_for_once(brush: Brush) -> None:
-    brush.inference.matte = box_matte(0.25, 0.25, 0.75, 0.75)
+    brush.inference.draw = box_matte(0.25, 0.25, 0.75, 0.75)
     image = encoded(two_colours())
     first = await brush.correct(image, stroke(KEEP, (20, 20)))
     again = await brush.correct(image, stroke(ERASE, (120, 80)))
@@ -102,7 +102,7 @@ async def test_the_networks_matte_is_asked_for_once(brush: Brush) -> None:
 
 
 async def test_restoring_gives_the_networks_matte_back(brush: Brush) -> None:
-    brush.inference.matte = box_matte(0.25, 0.25, 0.75, 0.75)
+    brush.inference.draw = box_matte(0.25, 0.25, 0.75, 0.75)
     image = encoded(two_colours())
     erased = await brush.correct(image, stroke(ERASE, (80, 80), radius_px=25))
     assert decoded(erased.matte_image)[80, 80] == 0

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,19 +14,17 @@ from numpy.typing import NDArray
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
 from matteworks_compositor.compositor import Compositor, Rendered
-from matteworks_compositor.editing.kept_mattes import KeptMattes
+from matteworks_compositor.editing.network_mattes import NetworkMattes, run_on
 from matteworks_compositor.kernels.strokes import Stroke, StrokeKind, apply_mask, apply_stroke
-from matteworks_compositor.options.model import Channels, OutputFormat, RenderOptions, SubjectType
+from matteworks_compositor.options.model import OutputFormat, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.steps.encode import encode_as
 from matteworks_imaging.decoding import Decoder
-from matteworks_imaging.header import read_header
 from matteworks_imaging.limits import PictureFile
 
 __all__ = ["Corrected", "Correction", "Corrector", "OwnMatte"]
 
 Bytes8 = NDArray[np.uint8]
-T = TypeVar("T")
 
 
 class OwnMatte(Enum):
@@ -71,12 +66,18 @@ class Corrector:
     """Works on pictures under the compositor's admission, one step after the other."""
 
     def __init__(
-        self, compositor: Compositor, decoder: Decoder, executor: Executor, kept: KeptMattes, *, threads: int
+        self,
+        compositor: Compositor,
+        mattes: NetworkMattes,
+        decoder: Decoder,
+        executor: Executor,
+        *,
+        threads: int,
     ) -> None:
         self._compositor = compositor
+        self._mattes = mattes
         self._decoder = decoder
         self._executor = executor
-        self._kept = kept
         self._threads = threads
 
     async def correct(self, correction: Correction, stages: Stages) -> Corrected:
@@ -85,9 +86,13 @@ class Corrector:
         Raises InvalidField for a matte or a mask of another size and for strokes beside the picture,
         InvalidPicture (FAILED_TO_READ_IMAGE, UNKNOWN_FOREGROUND), LimitExceeded (OVERLOADED).
         """
-        first = await self._network_matte(correction, stages) if correction.needs_network else None
+        first = (
+            await self._mattes.of(correction.picture, correction.request_id, stages)
+            if correction.needs_network
+            else None
+        )
         with stages.measure("strokes"):
-            matte, brought = await self._run(lambda: self._corrected(correction, first))
+            matte, brought = await run_on(self._executor, lambda: self._corrected(correction, first))
         job = Job(
             request_id=correction.request_id,
             picture=correction.picture,
@@ -99,28 +104,10 @@ class Corrector:
         )
         rendered = await self._compositor.render(job, stages)
         with stages.measure("matte_file"):
-            encoded = await self._run(lambda: encode_as(OutputFormat.PNG, matte, self._threads, None, None))
+            encoded = await run_on(
+                self._executor, lambda: encode_as(OutputFormat.PNG, matte, self._threads, None, None)
+            )
         return Corrected(rendered, encoded)
-
-    async def _network_matte(self, correction: Correction, stages: Stages) -> Bytes8:
-        """At the picture's size: as a removal would have it."""
-        key = await self._run(lambda: self._kept.key(correction.picture.content))
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept
-        job = Job(
-            request_id=correction.request_id,
-            picture=correction.picture,
-            options=RenderOptions(channels=Channels.ALPHA, format=OutputFormat.PNG),
-            declared_type=SubjectType.UNSPECIFIED,
-            background=None,
-            roi=None,
-        )
-        with stages.measure("segment"):
-            rendered = await self._compositor.render(job, Stages())
-        matte = await self._run(lambda: self._decoder.decode_matte(_file(rendered.content)))
-        self._kept.put(key, matte)
-        return matte
 
     def _corrected(self, correction: Correction, first: Bytes8 | None) -> tuple[Bytes8, Bytes8]:
         """The matte, and what to multiply the picture's own alpha with to get it."""
@@ -145,20 +132,6 @@ class Corrector:
             return matte, matte
         ratio = matte.astype(np.float32) * 255 / np.maximum(decoded.alpha, 1)
         return np.minimum(matte, decoded.alpha), np.minimum(np.rint(ratio), 255).astype(np.uint8)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        """`work` on a worker thread. When cancelled it returns only after it, since its memory is counted."""
-        context = contextvars.copy_context()
-        done = asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            await asyncio.wait([done])
-            raise
-
-
-def _file(content: bytes) -> PictureFile:
-    return PictureFile(content, read_header(content), field="matte_image")
 
 
 def _of_shape(matte: Bytes8, shape: tuple[int, ...], field: str) -> Bytes8:

@@ -12,6 +12,8 @@ from matteworks_common.stages import Stages
 from matteworks_compositor.editing.correction_wire import read_correction
 from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import AspectRatio, Edited, Editor, EditOutput
+from matteworks_compositor.editing.selection_wire import read_selection
+from matteworks_compositor.editing.selector import Selector
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.options.model import CropMargins, OutputFormat
 from matteworks_compositor.options.parsing import (
@@ -32,9 +34,10 @@ __all__ = ["EditServicer"]
 class EditServicer(edit_pb2_grpc.EditServiceServicer):
     """`matteworks.compositor.v1.EditService`."""
 
-    def __init__(self, editor: Editor, corrector: Corrector) -> None:
+    def __init__(self, editor: Editor, corrector: Corrector, selector: Selector) -> None:
         self._editor = editor
         self._corrector = corrector
+        self._selector = selector
 
     async def Crop(self, request: edit_pb2.CropRequest, context: Any) -> edit_pb2.CropResponse:
         """See the proto."""
@@ -62,6 +65,17 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         return edit_pb2.CorrectResponse(
             rendering=write_rendering(corrected.rendered),
             matte_image=corrected.matte,
+            stages=stages.to_proto(),
+        )
+
+    async def Select(self, request: edit_pb2.SelectRequest, context: Any) -> edit_pb2.SelectResponse:
+        """See the proto."""
+        choice = read_selection(request, request_id())
+        stages = Stages()
+        selected = await self._selector.select(choice, stages)
+        return edit_pb2.SelectResponse(
+            rendering=write_rendering(selected.rendered),
+            matte_image=selected.matte,
             stages=stages.to_proto(),
         )
 

@@ -356,6 +356,90 @@ class CorrectResponse(_message.Message):
 Global___CorrectResponse: _TypeAlias = CorrectResponse  # noqa: Y015
 
 @_typing.final
+class SelectRequest(_message.Message):
+    """A picture and what in it is wanted: points, a box, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    INSIDE_POINTS_FIELD_NUMBER: _builtins.int
+    OUTSIDE_POINTS_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    @_builtins.property
+    def inside_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
+        """Places on what is wanted, at most 100 with those of `outside_points`, all of them in the picture."""
+
+    @_builtins.property
+    def outside_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
+        """Places on what is not wanted. Without points inside and a box: everything but these."""
+
+    @_builtins.property
+    def box(self) -> _compositor_pb2.Region:
+        """A box of the upright picture around what is wanted; nothing outside of it is taken."""
+
+    @_builtins.property
+    def options(self) -> _compositor_pb2.RenderOptions:
+        """The result, as of a removal; `roi` is not used."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        inside_points: _abc.Iterable[Global___Point] | None = ...,
+        outside_points: _abc.Iterable[Global___Point] | None = ...,
+        box: _compositor_pb2.Region | None = ...,
+        options: _compositor_pb2.RenderOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image", b"image", "inside_points", b"inside_points", "options", b"options", "outside_points", b"outside_points", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SelectRequest: _TypeAlias = SelectRequest  # noqa: Y015
+
+@_typing.final
+class SelectResponse(_message.Message):
+    """The cut-out of what was pointed at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RENDERING_FIELD_NUMBER: _builtins.int
+    MATTE_IMAGE_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    matte_image: _builtins.bytes
+    """The matte as a grey PNG of the picture's size: Correct takes it."""
+    @_builtins.property
+    def rendering(self) -> _compositor_pb2.Rendering:
+        """The file and its facts."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        rendering: _compositor_pb2.Rendering | None = ...,
+        matte_image: _builtins.bytes = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matte_image", b"matte_image", "rendering", b"rendering", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SelectResponse: _TypeAlias = SelectResponse  # noqa: Y015
+
+@_typing.final
 class ExpandRequest(_message.Message):
     """A picture and by how much to enlarge it."""
 

@@ -50,6 +50,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
                 _registered_method=True)
+        self.Select = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/Select',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectResponse.FromString,
+                _registered_method=True)
         self.Expand = channel.unary_unary(
                 '/matteworks.compositor.v1.EditService/Expand',
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandRequest.SerializeToString,
@@ -90,6 +95,15 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Select(self, request, context):
+        """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
+        where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
+        equal requests give equal pictures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Expand(self, request, context):
         """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
         is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
@@ -115,6 +129,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Correct,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.SerializeToString,
+            ),
+            'Select': grpc.unary_unary_rpc_method_handler(
+                    servicer.Select,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectResponse.SerializeToString,
             ),
             'Expand': grpc.unary_unary_rpc_method_handler(
                     servicer.Expand,
@@ -204,6 +223,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Correct',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Select(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/Select',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,11 @@ class EditServiceStub:
     network; the network's own is kept for some minutes, so a second call for the same picture costs none
     either. Errors as Crop. Safe to retry.
     """
+    Select: _grpc.UnaryUnaryMultiCallable[_edit_pb2.SelectRequest, _edit_pb2.SelectResponse]
+    """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
+    where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
+    equal requests give equal pictures.
+    """
     Expand: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
     is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
@@ -76,6 +81,11 @@ class EditServiceAsyncStub(EditServiceStub):
     its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
     network; the network's own is kept for some minutes, so a second call for the same picture costs none
     either. Errors as Crop. Safe to retry.
+    """
+    Select: _aio.UnaryUnaryMultiCallable[_edit_pb2.SelectRequest, _edit_pb2.SelectResponse]  # type: ignore[assignment]
+    """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
+    where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
+    equal requests give equal pictures.
     """
     Expand: _aio.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]  # type: ignore[assignment]
     """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
@@ -118,6 +128,17 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
         network; the network's own is kept for some minutes, so a second call for the same picture costs none
         either. Errors as Crop. Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def Select(
+        self,
+        request: _edit_pb2.SelectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.SelectResponse, _abc.Awaitable[_edit_pb2.SelectResponse]]:
+        """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
+        where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
+        equal requests give equal pictures.
         """
 
     @_abc_1.abstractmethod

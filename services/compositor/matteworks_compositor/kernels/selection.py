@@ -1,0 +1,277 @@
+"""The matte of what somebody points at.
+
+Where the points fit the network's own matte, whole connected parts of that matte are the answer, with their
+edges as they are. Where they do not, colours decide: GrabCut (Rother, Kolmogorov and Blake, "GrabCut", 2004)
+starts from the chosen parts and from the flat areas around the points, and its line is softened as far as
+the colours mix there (guided filter). That is worked out on a small copy; near the old contour the old matte
+stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from matteworks_compositor.kernels.matte_upsampling import upsample_matte
+from matteworks_imaging.box import Box, Size, fit_within
+from matteworks_imaging.filters.guided_filter import guided_filter
+
+__all__ = ["Selection", "select"]
+
+Bytes8 = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
+Place = tuple[int, int]
+
+WORK_PIXELS: Final = 150_000
+# Shares of the longer side: what is sure around a point, and how far a point may miss a part of the matte.
+SURE_RADIUS: Final = 0.012
+MISS: Final = 0.01
+# How far from a point that the matte does not agree with its line may move.
+REACH: Final = 0.2
+# A part of the matte belongs to a box when that much of it is inside, and not when less than the other is.
+WITHIN, BESIDE = 0.95, 0.05
+# How far a neighbour's colour may differ in the flat area around a point, in levels.
+FLAT_LEVELS: Final = 7
+ROUNDS: Final = 4
+_EDGE_VARIANCE: Final = 1e-4
+_SOLID: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is meant: places on it, places beside it (x, y in pixels of the picture), a box around it."""
+
+    inside: Sequence[tuple[float, float]]
+    outside: Sequence[tuple[float, float]]
+    box: Box | None
+
+
+def select(rgb: Bytes8, matte: Bytes8, selection: Selection) -> Bytes8:
+    """The matte (H×W, 0 to 255) of what is selected in `rgb` (H×W×3), whose whole matte is `matte`.
+
+    Equal pictures and selections give equal mattes. With neither a point inside nor a box, what is not
+    pointed out stays.
+    """
+    height, width = matte.shape
+    worked = fit_within(Size(width, height), WORK_PIXELS, max(width, height))
+    small_rgb = _resized(rgb, worked)
+    small_matte = _resized(matte, worked)
+    meant = _Meant.scaled(selection, Size(width, height), worked)
+    parts = _Parts.of(small_matte)
+    chosen, is_plain = parts.chosen(meant)
+    kept = _territory(parts, chosen)
+    if is_plain:
+        return _times(matte, kept.astype(np.float32))
+    solid = _grabcut(small_rgb, chosen, meant)
+    radius_px = max(2, max(solid.shape) // 150)
+    drawn = _softened(small_rgb, solid, radius_px)
+    full = upsample_matte(rgb, drawn, small_rgb)
+    same = _agreement(solid, chosen, radius_px)
+    share = np.asarray(cv2.resize(same, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    old = _times(matte, kept.astype(np.float32)).astype(np.float32)
+    blended = np.rint(full + (old - full) * share).astype(np.uint8)
+    return blended if selection.box is None else _within(blended, selection.box)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """A selection in pixels of the small copy."""
+
+    inside: list[Place]
+    outside: list[Place]
+    box: tuple[slice, slice] | None
+    sure_px: int
+    miss_px: int
+    reach_px: int
+
+    def doubtful(self, chosen: Flags) -> list[Place]:
+        """The points that `chosen` (h×w) does not agree with."""
+        missed = [(x, y) for x, y in self.inside if not chosen[y, x]]
+        return missed + [(x, y) for x, y in self.outside if chosen[y, x]]
+
+    @classmethod
+    def scaled(cls, selection: Selection, size: Size, worked: Size) -> _Meant:
+        across, down = worked.width_px / size.width_px, worked.height_px / size.height_px
+
+        def place(point: tuple[float, float]) -> Place:
+            x, y = int(point[0] * across), int(point[1] * down)
+            return min(max(x, 0), worked.width_px - 1), min(max(y, 0), worked.height_px - 1)
+
+        box = None
+        if selection.box is not None:
+            left_px, top_px = place((selection.box.left_px, selection.box.top_px))
+            right_px = round((selection.box.left_px + selection.box.width_px) * across)
+            bottom_px = round((selection.box.top_px + selection.box.height_px) * down)
+            box = (slice(top_px, max(bottom_px, top_px + 1)), slice(left_px, max(right_px, left_px + 1)))
+        longer = max(worked.width_px, worked.height_px)
+        return cls(
+            [place(point) for point in selection.inside],
+            [place(point) for point in selection.outside],
+            box,
+            max(2, round(longer * SURE_RADIUS)),
+            max(1, round(longer * MISS)),
+            max(4, round(longer * REACH)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Connected parts of a matte: `labels` (h×w) is 0 beside them, `count` is the number of parts."""
+
+    labels: NDArray[np.int32]
+    count: int
+
+    @classmethod
+    def of(cls, matte: Bytes8) -> _Parts:
+        count, labels = cv2.connectedComponents((matte >= _SOLID).astype(np.uint8))
+        return cls(np.asarray(labels, np.int32), count - 1)
+
+    def chosen(self, meant: _Meant) -> tuple[Flags, bool]:
+        """The parts that are meant (h×w), and whether they are the answer as they stand."""
+        named: set[int] = set()
+        is_plain = True
+        if meant.box is not None:
+            named, is_plain = self._in_box(meant.box)
+        elif not meant.inside:
+            named = set(range(1, self.count + 1))
+        hit = [self._near(place, meant.miss_px) for place in meant.inside]
+        is_plain = is_plain and 0 not in hit
+        named |= {label for label in hit if label}
+        refused = {int(self.labels[y, x]) for x, y in meant.outside} - {0}
+        # Pointed at from both sides, or at a part of what has no other name: it must be divided.
+        divided = refused & named
+        is_plain = is_plain and not divided
+        return np.isin(self.labels, sorted(named)) if named else np.zeros(
+            self.labels.shape, np.bool_
+        ), is_plain
+
+    def _in_box(self, box: tuple[slice, slice]) -> tuple[set[int], bool]:
+        sizes = np.bincount(self.labels.ravel(), minlength=self.count + 1)
+        inside = np.bincount(self.labels[box].ravel(), minlength=self.count + 1)
+        shares = inside / np.maximum(sizes, 1)
+        named = {label for label in range(1, self.count + 1) if shares[label] > BESIDE}
+        whole = all(shares[label] >= WITHIN for label in named)
+        return named, whole and bool(named)
+
+    def _near(self, place: Place, miss_px: int) -> int:
+        """The part at `place`, or the one most seen near it; 0 for none."""
+        x, y = place
+        if self.labels[y, x]:
+            return int(self.labels[y, x])
+        around = self.labels[max(0, y - miss_px) : y + miss_px + 1, max(0, x - miss_px) : x + miss_px + 1]
+        seen = np.bincount(around[around > 0], minlength=1)
+        return int(seen.argmax()) if seen.any() else 0
+
+
+def _territory(parts: _Parts, chosen: Flags) -> Flags:
+    """Where the chosen parts are nearer than any other part: their soft edges are in it."""
+    if not chosen.any():
+        return chosen
+    others = (parts.labels > 0) & ~chosen
+    if not others.any():
+        return np.ones(chosen.shape, np.bool_)
+    to_chosen = cv2.distanceTransform((~chosen).astype(np.uint8), cv2.DIST_L2, 3)
+    to_others = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(to_chosen < to_others, np.bool_)
+
+
+def _grabcut(rgb: Bytes8, chosen: Flags, meant: _Meant) -> Flags:
+    """What has the colours of what is meant, connected with it (h×w)."""
+    marks = np.where(chosen, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    if meant.box is not None:
+        if not chosen[meant.box].any():
+            marks[meant.box] = cv2.GC_PR_FGD
+        beside = np.ones(chosen.shape, np.bool_)
+        beside[meant.box] = False
+        marks[beside] = cv2.GC_BGD
+    else:
+        # Without a box a point speaks for its surroundings alone: colours of a whole picture are too alike.
+        free = np.zeros(chosen.shape, np.uint8)
+        for place in meant.doubtful(chosen):
+            cv2.circle(free, place, meant.reach_px, (1,), -1)
+        marks[(free == 0) & chosen] = cv2.GC_FGD
+        marks[(free == 0) & ~chosen] = cv2.GC_BGD
+    for place in meant.inside:
+        if not chosen[place[1], place[0]]:
+            flat = _flat_area(rgb, place)
+            marks[flat & (marks == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
+    for place in meant.outside:
+        flat = _flat_area(rgb, place)
+        marks[flat & (marks == cv2.GC_PR_FGD)] = cv2.GC_PR_BGD
+    for places, mark in ((meant.inside, cv2.GC_FGD), (meant.outside, cv2.GC_BGD)):
+        for place in places:
+            cv2.circle(marks, place, meant.sure_px, (int(mark),), -1)
+    is_subject = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
+    if is_subject.all() or not is_subject.any():
+        return np.asarray(is_subject, np.bool_)
+    # Its first mixture of colours is drawn by lot.
+    cv2.setRNGSeed(0)
+    models = (np.zeros((1, 65)), np.zeros((1, 65)))
+    cv2.grabCut(rgb, marks, (0, 0, 0, 0), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    found = ((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.uint8)
+    return _connected(found, chosen, meant)
+
+
+def _connected(found: Bytes8, chosen: Flags, meant: _Meant) -> Flags:
+    """The parts of `found` with a point in them, and those that the chosen parts share."""
+    _, labels = cv2.connectedComponents(found)
+    wanted = {int(labels[y, x]) for x, y in meant.inside}
+    if chosen.any() or not meant.inside:
+        sizes = np.bincount(labels[chosen] if chosen.any() else labels.ravel())
+        sizes[0] = 0
+        wanted |= {int(label) for label in np.flatnonzero(sizes > sizes.max() * BESIDE)}
+    return np.asarray(np.isin(labels, sorted(wanted - {0})), np.bool_)
+
+
+def _flat_area(rgb: Bytes8, place: Place) -> Flags:
+    """The pixels around `place` that no edge parts from it (h×w)."""
+    height, width = rgb.shape[:2]
+    flooded = np.zeros((height + 2, width + 2), np.uint8)
+    smooth = np.array(cv2.GaussianBlur(rgb, (5, 5), 0), np.uint8)
+    levels = (FLAT_LEVELS,) * 3
+    cv2.floodFill(smooth, flooded, place, (0, 0, 0), levels, levels, 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
+    return np.asarray(flooded[1:-1, 1:-1] > 0, np.bool_)
+
+
+def _softened(rgb: Bytes8, solid: Flags, radius_px: int) -> Bytes8:
+    """The line of `solid` as soft as the colours at it (h×w, 0 to 255)."""
+    soft = guided_filter(rgb, solid.astype(np.float32), radius_px, _EDGE_VARIANCE)
+    return np.rint(np.clip(soft, 0, 1) * 255).astype(np.uint8)
+
+
+def _agreement(solid: Flags, chosen: Flags, radius_px: int) -> NDArray[np.float32]:
+    """1 where both say the same all around, 0 where they differ (h×w)."""
+    differ = (solid != chosen).astype(np.uint8)
+    # A line that moved by a pixel is the same line.
+    differ = np.asarray(cv2.erode(differ, np.ones((3, 3), np.uint8)), np.uint8)
+    side = 4 * radius_px + 1
+    wide = np.asarray(cv2.dilate(differ, np.ones((side, side), np.uint8)), np.float32)
+    return np.asarray(1 - cv2.blur(wide, (radius_px, radius_px)), np.float32)
+
+
+def _within(matte: Bytes8, box: Box) -> Bytes8:
+    kept = np.zeros_like(matte)
+    kept[box.slices] = matte[box.slices]
+    return kept
+
+
+def _times(matte: Bytes8, share: NDArray[np.float32]) -> Bytes8:
+    """`matte` (H×W) by `share` (h×w, 0 to 1), enlarged."""
+    if share.min() >= 1:
+        return matte.copy()
+    height, width = matte.shape
+    large = np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(np.rint(matte * large), np.uint8)
+
+
+def _resized(image: Bytes8, size: Size) -> Bytes8:
+    if image.shape[:2] == (size.height_px, size.width_px):
+        return np.ascontiguousarray(image)
+    return np.asarray(
+        cv2.resize(image, (size.width_px, size.height_px), interpolation=cv2.INTER_AREA), np.uint8
+    )
