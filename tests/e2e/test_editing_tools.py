@@ -30,12 +30,12 @@ def call(
     )
 
 
-def data_of(answer: httpx.Response) -> dict[str, Any]:
+def data_of(answer: httpx.Response, *more: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     document = answer.json()
     assert (list(document), document["success"]) == (["success", "data"], True)
     data: dict[str, Any] = document["data"]
-    assert list(data) == ["imageUrl", "width", "height", "format", "processingTimeMs"]
+    assert list(data) == ["imageUrl", "width", "height", "format", "processingTimeMs", *more]
     assert isinstance(data["processingTimeMs"], int)
     return data
 
@@ -137,6 +137,15 @@ def test_a_stroke_erases_and_another_brings_it_back(running_stack: RunningStack,
         )
 
 
+def test_what_is_pointed_at_comes_with_its_mask(running_stack: RunningStack, photo: bytes) -> None:
+    data = data_of(call(running_stack, "magic-select", photo, points="[[250, 400, 1]]"), "maskUrl")
+    cutout = Image.open(io.BytesIO(httpx.get(data["imageUrl"], timeout=30).content))
+    mask = Image.open(io.BytesIO(httpx.get(data["maskUrl"], timeout=30).content))
+    alpha = np.asarray(cutout)[..., 3]
+    assert alpha[400, 250] > 250
+    assert np.abs(np.asarray(mask).astype(int) - alpha).max() <= 3
+
+
 @pytest.mark.parametrize(
     ("tool", "fields", "expected"),
     [
@@ -160,7 +169,12 @@ def test_a_stroke_erases_and_another_brings_it_back(running_stack: RunningStack,
         ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "restore"}, (400, "INVALID_PARAMETER")),
         ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "paint"}, (400, "INVALID_PARAMETER")),
         ("upscale", {}, (501, "TOOL_UNAVAILABLE")),
-        ("magic-select", {"points": "[[1, 1, 1]]"}, (501, "TOOL_UNAVAILABLE")),
+        ("magic-select", {}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"points": "[[1, 1]]"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"points": "[[9000, 1, 1]]"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"points": json.dumps([[1, 1, 1]] * 1000)}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"box": "[1, 2, 3]"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"box": "[1, 2, 9000, 4]"}, (400, "INVALID_PARAMETER")),
         ("bg-removal", {"format": "psd"}, (400, "INVALID_PARAMETER")),
         ("no-such-tool", {}, (404, "NOT_FOUND")),
     ],

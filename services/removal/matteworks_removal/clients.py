@@ -106,6 +106,10 @@ class EditClient:
         """A cut-out with its matte corrected by strokes."""
         return await call(self._stub.Correct, request, timeout_s=self._timeout_s)
 
+    async def select(self, request: edit_pb2.SelectRequest) -> edit_pb2.SelectResponse:
+        """A cut-out of what is pointed at."""
+        return await call(self._stub.Select, request, timeout_s=self._timeout_s)
+
     async def expand(self, request: edit_pb2.ExpandRequest) -> edit_pb2.ExpandResponse:
         """A picture with more room around it."""
         return await call(self._stub.Expand, request, timeout_s=self._timeout_s)

@@ -19,7 +19,7 @@ from matteworks_edge.dialects.envelope import (
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
 from matteworks_edge.operations.catalogue import stored_edit, stored_removal
-from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, Tool, not_installed
+from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, SELECT, Tool, not_installed
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_removal.offers import Size
 
@@ -38,29 +38,26 @@ _FORMAT_NAMES: Final = {
     compositor_pb2.OUTPUT_FORMAT_JPEG: "jpg",
     compositor_pb2.OUTPUT_FORMAT_WEBP: "webp",
 }
-_RESULT: Final = enveloped_schema(
-    closed_object(
-        {
-            "imageUrl": TEXT,
-            "width": WHOLE,
-            "height": WHOLE,
-            "format": {"enum": ["png", "jpg", "webp"]},
-            "processingTimeMs": WHOLE,
-        }
-    )
-)
+_DATA: Final = {
+    "imageUrl": TEXT,
+    "width": WHOLE,
+    "height": WHOLE,
+    "format": {"enum": ["png", "jpg", "webp"]},
+    "processingTimeMs": WHOLE,
+}
+_RESULT: Final = enveloped_schema(closed_object(_DATA))
+_SELECTED: Final = enveloped_schema(closed_object({**_DATA, "maskUrl": TEXT}))
 
 
 def _document(cutout: StoredCutout) -> dict[str, Any]:
-    return enveloped(
-        {
-            "imageUrl": cutout.result.url,
-            "width": cutout.width_px,
-            "height": cutout.height_px,
-            "format": _FORMAT_NAMES[cutout.format],
-            "processingTimeMs": cutout.processing_time_ms,
-        }
-    )
+    data = {
+        "imageUrl": cutout.result.url,
+        "width": cutout.width_px,
+        "height": cutout.height_px,
+        "format": _FORMAT_NAMES[cutout.format],
+        "processingTimeMs": cutout.processing_time_ms,
+    }
+    return enveloped(data if cutout.mask is None else {**data, "maskUrl": cutout.mask.url})
 
 
 def _size_name(_: Fields) -> str:
@@ -87,7 +84,12 @@ BGERASER_TOOLS: Final = Dialect(
         _tool("generative-fill", FILL, "toolGenerativeFill"),
         _tool("generative-expand", EXPAND, "toolGenerativeExpand"),
         _tool("upscale", not_installed("upscale", "Make a picture larger"), "toolUpscale"),
-        _tool("magic-select", not_installed("magic-select", "Cut out what is pointed at"), "toolMagicSelect"),
+        Endpoint(
+            "POST",
+            "/api/tools/magic-select",
+            stored_edit(SELECT, _document, _SELECTED, _DAY_S),
+            "toolMagicSelect",
+        ),
         _tool("brush", BRUSH, "toolBrush"),
     ),
     roots=("/api/tools",),

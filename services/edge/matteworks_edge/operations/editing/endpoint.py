@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from matteworks_edge.intake.incoming import (
     while_connected,
 )
 from matteworks_edge.jobs_client import caller_for
-from matteworks_edge.operations.editing.tools import Tool
+from matteworks_edge.operations.editing.tools import MASK, Tool
 from matteworks_edge.operations.services import Services
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_edge.responses import format_credits, json_response, rate_limit_headers
@@ -77,6 +77,8 @@ class EditEndpoint:
             if self.document is not None:
                 content_type = CONTENT_TYPES[picture.format]
                 stored.append(await self.services.jobs.store(owner, picture.content, content_type))
+                if MASK in picture.others:
+                    stored.append(await self.services.jobs.store(owner, picture.others[MASK], "image/png"))
 
         start = time.perf_counter()
         progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
@@ -94,7 +96,7 @@ class EditEndpoint:
             picture = edit.picture
             self.services.metrics.sent_bytes.inc(len(picture.content))
             return Response(picture.content, 200, headers, CONTENT_TYPES[picture.format])
-        cutout = _cutout(stored[0], edit, time.perf_counter() - start)
+        cutout = _cutout(stored, edit, time.perf_counter() - start)
         return json_response(self.document(cutout), headers=headers)
 
     async def _drop(self, account_id: str, result_id: str) -> None:
@@ -137,9 +139,10 @@ def _headers(edit: Edit, dialect: Dialect) -> dict[str, str]:
     return headers | ({"X-Repeated-Request": "true"} if edit.is_repeat else {})
 
 
-def _cutout(result: removal_pb2.StoredResult, edit: Edit, duration_s: float) -> StoredCutout:
+def _cutout(stored: Sequence[removal_pb2.StoredResult], edit: Edit, duration_s: float) -> StoredCutout:
     return StoredCutout(
-        result=result,
+        result=stored[0],
+        mask=stored[1] if len(stored) > 1 else None,
         format=edit.picture.format,
         width_px=edit.picture.width_px,
         height_px=edit.picture.height_px,

@@ -11,6 +11,7 @@ from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import FailedPrecondition, InvalidField
 from matteworks_edge.dialects.base import Schema
 from matteworks_edge.fields.edits import check_prompt, read_crop, read_expand, read_mask
+from matteworks_edge.fields.points import read_selection
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.strokes import parse_strokes, read_mode
 from matteworks_edge.intake.body import RawForm
@@ -19,7 +20,10 @@ from matteworks_removal.clients import EditClient
 from matteworks_removal.edits import EditedPicture
 from matteworks_removal.sources import PictureSource
 
-__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "Tool", "Work", "not_installed"]
+__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "Tool", "Work", "not_installed"]
+
+# The name of the grey PNG that a selection adds to its cut-out.
+MASK: Final = "mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,23 @@ def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> W
     return Work(perform, request.SerializeToString(deterministic=True), others)
 
 
+def _read_select(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
+    request = read_selection(fields)
+    request.options.format = output.format
+
+    async def perform(editor: EditClient, image: bytes, _: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.SelectRequest()
+        sent.CopyFrom(request)
+        sent.image = image
+        answer = await editor.select(sent)
+        made = answer.rendering
+        return EditedPicture(
+            made.image, made.format, made.size.width_px, made.size.height_px, {MASK: answer.matte_image}
+        )
+
+    return Work(perform, request.SerializeToString(deterministic=True))
+
+
 BRUSH: Final = Tool(
     "brush",
     "Erase or restore by strokes",
@@ -162,6 +183,16 @@ FILL: Final = Tool(
     _read_fill,
     {"prompt": {**TEXT, "description": "What to paint; without it the surroundings are continued."}},
     ("mask_file",),
+)
+
+SELECT: Final = Tool(
+    "select",
+    "Cut out what is pointed at",
+    _read_select,
+    {
+        "points": {**TEXT, "description": "JSON: [[x, y, 1], ...]; 1 keeps, 0 leaves out; at most 100."},
+        "box": {**TEXT, "description": "JSON: [left, top, right, bottom] around what is wanted."},
+    },
 )
 
 

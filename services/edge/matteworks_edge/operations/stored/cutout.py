@@ -22,6 +22,8 @@ class StoredCutout:
     source_height_px: int
     charged_credits_milli: int
     processing_time_ms: int
+    # Of a selection: its matte.
+    mask: removal_pb2.StoredResult | None = None
 
 
 def cutout_of(item: removal_pb2.Item) -> StoredCutout:
