@@ -91,11 +91,6 @@ class _Meant:
     miss_px: int
     reach_px: int
 
-    def doubtful(self, chosen: Flags) -> list[Place]:
-        """The points that `chosen` (h×w) does not agree with."""
-        missed = [(x, y) for x, y in self.inside if not chosen[y, x]]
-        return missed + [(x, y) for x, y in self.outside if chosen[y, x]]
-
     @classmethod
     def scaled(cls, selection: Selection, size: Size, worked: Size) -> _Meant:
         across, down = worked.width_px / size.width_px, worked.height_px / size.height_px
@@ -193,11 +188,9 @@ def _grabcut(rgb: Bytes8, chosen: Flags, meant: _Meant) -> Flags:
         marks[beside] = cv2.GC_BGD
     else:
         # Without a box a point speaks for its surroundings alone: colours of a whole picture are too alike.
-        free = np.zeros(chosen.shape, np.uint8)
-        for place in meant.doubtful(chosen):
-            cv2.circle(free, place, meant.reach_px, (1,), -1)
-        marks[(free == 0) & chosen] = cv2.GC_FGD
-        marks[(free == 0) & ~chosen] = cv2.GC_BGD
+        # And a point inside takes nothing away, nor does one outside add anything.
+        marks[chosen & ~_near(meant.outside, chosen, meant.reach_px)] = cv2.GC_FGD
+        marks[~chosen & ~_near(meant.inside, ~chosen, meant.reach_px)] = cv2.GC_BGD
     for place in meant.inside:
         if not chosen[place[1], place[0]]:
             flat = _flat_area(rgb, place)
@@ -217,6 +210,15 @@ def _grabcut(rgb: Bytes8, chosen: Flags, meant: _Meant) -> Flags:
     cv2.grabCut(rgb, marks, (0, 0, 0, 0), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = ((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.uint8)
     return _connected(found, chosen, meant)
+
+
+def _near(places: Sequence[Place], where: Flags, reach_px: int) -> Flags:
+    """What is within reach of those `places` that lie in `where` (h×w)."""
+    near = np.zeros(where.shape, np.uint8)
+    for place in places:
+        if where[place[1], place[0]]:
+            cv2.circle(near, place, reach_px, (1,), -1)
+    return np.asarray(near > 0, np.bool_)
 
 
 def _connected(found: Bytes8, chosen: Flags, meant: _Meant) -> Flags:
