@@ -26,7 +26,13 @@ _ABOUT_PHOTO = {
 }
 _MAX_ATTEMPTS = 4
 _LONGEST_PAUSE_S = 30.0
-_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
+_SUFFIXES = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "application/zip": "zip",
+}
 
 
 class Refused(Exception):
@@ -151,7 +157,8 @@ def _bytes_of(path: Path) -> bytes:
 def _reason(response: httpx.Response) -> str:
     try:
         error = response.json()["errors"][0]
-        text = f"{error['title']} ({error['code']})"
+        detail = f": {error['detail']}" if "detail" in error else ""
+        text = f"{error['title']} ({error['code']}){detail}"
     except (ValueError, LookupError, TypeError):
         text = response.reason_phrase
     return f"{response.status_code}: {text}"

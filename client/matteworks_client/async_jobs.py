@@ -12,7 +12,7 @@ import grpc
 import matteworks_client.jobs as jobs
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.jobs.v1 import jobs_pb2, jobs_pb2_grpc, results_pb2, results_pb2_grpc
-from matteworks_client.choices import RenderChoices
+from matteworks_client.choices import QualityName, RenderChoices
 from matteworks_common.errors import from_rpc_error
 
 
@@ -33,16 +33,19 @@ class AsyncJobs:
         *,
         key: str,
         webhook_url: str = "",
+        model: str = "",
+        quality: QualityName | None = None,
         timeout_s: float = 600.0,
         **choices: Unpack[RenderChoices],
     ) -> jobs.Batch:
         """Hand in 1 to 10,000 pictures; all are accepted or none. They are read as they are sent.
 
         A picture is bytes, a Path, an http(s) URL, or a pair of one of these and choices of its own, which
-        replace those of the batch. Raises OSError, ValueError too.
+        replace those of the batch. `model` and `quality` are as of `remove_background`. Raises OSError,
+        ValueError too.
         """
         caller = jobs.caller_of(await self._owner(key))
-        parts = jobs.batch_parts(caller, pictures, webhook_url, choices)
+        parts = jobs.batch_parts(caller, pictures, webhook_url, choices, model, quality)
         answering = self._jobs.CreateBatch(timeout=timeout_s)
         try:
             while (part := await asyncio.to_thread(_next_of, parts)) is not None:

@@ -39,7 +39,7 @@ class RenderChoices(TypedDict, total=False):
     `keep_metadata`: EXIF data and resolution stay. `despill_color`: red, green, blue of the light that
     `despill` takes out, and `despill_strength_percent` how much of it. `roi`: left, top, right, bottom of
     where the subject is looked for. `crop`: cut off the empty border; `crop_margin` is the room left
-    (top, right, bottom, left).
+    (top, right, bottom, left). `crop_aspect_ratio`: width to height; crops, and adds room on two sides.
     `scale_percent`: 10 to 100 of the canvas. `position`: "original", or percents of the free room
     (horizontal, vertical). `bg_color`: red, green, blue and perhaps alpha, 0 to 255.
     """
@@ -50,6 +50,7 @@ class RenderChoices(TypedDict, total=False):
     roi: tuple[Length, Length, Length, Length]
     crop: bool
     crop_margin: tuple[Length, Length, Length, Length]
+    crop_aspect_ratio: tuple[int, int]
     scale_percent: float
     position: Literal["original"] | tuple[float, float]
     shadow: ShadowName
@@ -98,7 +99,7 @@ def render_options(choices: RenderChoices) -> compositor_pb2.RenderOptions:
     if "roi" in choices:
         left, top, right, bottom = map(length, choices["roi"])
         options.roi.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))
-    if choices.get("crop"):
+    if choices.get("crop") or "crop_aspect_ratio" in choices:
         options.crop.CopyFrom(_crop(choices))
     if "position" in choices:
         options.position.CopyFrom(_position(choices["position"]))
@@ -142,10 +143,14 @@ def quality(name: QualityName | None) -> image_pb2.Quality.ValueType:
 
 
 def _crop(choices: RenderChoices) -> compositor_pb2.Crop:
-    if "crop_margin" not in choices:
-        return compositor_pb2.Crop()
-    top, right, bottom, left = map(length, choices["crop_margin"])
-    return compositor_pb2.Crop(margin_top=top, margin_right=right, margin_bottom=bottom, margin_left=left)
+    crop = compositor_pb2.Crop()
+    if "crop_margin" in choices:
+        top, right, bottom, left = map(length, choices["crop_margin"])
+        crop = compositor_pb2.Crop(margin_top=top, margin_right=right, margin_bottom=bottom, margin_left=left)
+    if "crop_aspect_ratio" in choices:
+        width, height = choices["crop_aspect_ratio"]
+        crop.aspect_ratio.CopyFrom(compositor_pb2.AspectRatio(width=width, height=height))
+    return crop
 
 
 def _position(position: Literal["original"] | tuple[float, float]) -> compositor_pb2.Position:

@@ -15,7 +15,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks.jobs.v1 import jobs_pb2, removal_pb2
-from matteworks_client.choices import Picture, RenderChoices, picture_bytes, render_options
+from matteworks_client.choices import (
+    Picture,
+    QualityName,
+    RenderChoices,
+    picture_bytes,
+    quality,
+    render_options,
+)
 from matteworks_client.results import Size
 from matteworks_common.errors import MatteworksError, Unavailable
 
@@ -97,13 +104,20 @@ def caller_of(owner: auth_pb2.AuthenticateResponse) -> removal_pb2.Caller:
 
 
 def batch_parts(
-    caller: removal_pb2.Caller, pictures: Iterable[BatchPicture], webhook_url: str, choices: RenderChoices
+    caller: removal_pb2.Caller,
+    pictures: Iterable[BatchPicture],
+    webhook_url: str,
+    choices: RenderChoices,
+    model: str = "",
+    quality_name: QualityName | None = None,
 ) -> Iterator[jobs_pb2.CreateBatchRequest]:
     """The stream of CreateBatch. Files are read one by one, as the service takes them.
 
     Raises OSError for a file that cannot be read, ValueError for a choice that cannot be meant.
     """
-    header = jobs_pb2.BatchHeader(caller=caller, webhook_url=webhook_url, defaults=_spec(None, choices))
+    defaults = _spec(None, choices)
+    defaults.model, defaults.quality = model, quality(quality_name)
+    header = jobs_pb2.BatchHeader(caller=caller, webhook_url=webhook_url, defaults=defaults)
     yield jobs_pb2.CreateBatchRequest(header=header)
     for picture in pictures:
         source, own = picture if isinstance(picture, tuple) else (picture, RenderChoices())

@@ -17,13 +17,14 @@ from rich.table import Column, Table
 from matteworks_cli.administration import TargetOption
 from matteworks_cli.photos import PICTURE_SUFFIXES
 from matteworks_client import Batch, Item, MatteworksClient, MatteworksError
-from matteworks_client.choices import Format, RenderChoices
+from matteworks_client.choices import Format, QualityName, RenderChoices
 from matteworks_client.jobs import BatchPicture
 from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import DEFAULT_STATE_DIRECTORY
 from matteworks_deploy.local.state import StateDirectory
 
 _FORMATS = ("auto", "png", "jpeg", "webp", "zip", "avif", "tiff", "bmp", "gif")
+_QUALITIES = ("fast", "balanced", "best")
 _SUFFIXES = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -56,6 +57,14 @@ def submit_batch(
     output: OutputOption = None,
     output_format: Annotated[str, typer.Option("--format", help=f"{', '.join(_FORMATS)}.")] = "png",
     crop: Annotated[bool, typer.Option("--crop", help="Cut off the empty border.")] = False,
+    despill: Annotated[
+        bool, typer.Option("--despill", help="Take light of the old background out of the edges.")
+    ] = False,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="EXIF data, resolution and colour profile stay.")
+    ] = False,
+    quality: Annotated[str, typer.Option(help="Time for the mattes: fast, balanced, best.")] = "",
+    model: Annotated[str, typer.Option(help="The network by name, for equal results.")] = "",
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Of folders, also what lies below them.")
     ] = False,
@@ -75,9 +84,20 @@ def submit_batch(
     sources = list(_sources(pictures, recursive))
     if not sources:
         raise CommandFailed("No picture found; --recursive also looks below a folder.", EXIT_USAGE)
-    choices = RenderChoices(format=cast(Format, output_format), crop=crop)
+    if quality not in ("", *_QUALITIES):
+        raise CommandFailed(f"--quality is one of {', '.join(_QUALITIES)}.", EXIT_USAGE)
+    choices = RenderChoices(
+        format=cast(Format, output_format), crop=crop, despill=despill, keep_metadata=keep_metadata
+    )
     with _reached(target, key, state) as stack:
-        batch = stack.client.submit_batch(sources, key=stack.key, webhook_url=webhook_url, **choices)
+        batch = stack.client.submit_batch(
+            sources,
+            key=stack.key,
+            webhook_url=webhook_url,
+            model=model,
+            quality=cast(QualityName, quality) if quality else None,
+            **choices,
+        )
         typer.echo(batch.batch_id)
         if output is not None or watch:
             batch = _follow(stack, batch.batch_id)

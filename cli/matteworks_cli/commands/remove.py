@@ -20,7 +20,15 @@ from matteworks_deploy.local.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTOR
 from matteworks_deploy.local.state import StateDirectory
 
 # What a result may be, by the format that was asked for: known before anything is spent.
-SUFFIXES = {"png": ("png",), "jpg": ("jpg",), "webp": ("webp",), "zip": ("zip",), "auto": ("png", "jpg")}
+SUFFIXES = {
+    "png": ("png",),
+    "jpg": ("jpg",),
+    "webp": ("webp",),
+    "webp_lossless": ("webp",),
+    "avif": ("avif",),
+    "zip": ("zip",),
+    "auto": ("png", "jpg"),
+}
 
 
 def remove(
@@ -43,14 +51,31 @@ def remove(
         ),
     ] = "",
     size: Annotated[str, typer.Option(help="preview, full, auto …")] = "auto",
-    output_format: Annotated[str, typer.Option("--format", help="png, jpg, webp, zip or auto.")] = "png",
+    output_format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(SUFFIXES)}.")] = "png",
     bg_color: Annotated[str, typer.Option(help="Colour behind the subject: ffffff, #a1b2c3, red …")] = "",
     bg_image: Annotated[
         Path | None, typer.Option(help="Picture behind the subject.", exists=True, dir_okay=False)
     ] = None,
     crop: Annotated[bool, typer.Option("--crop", help="Cut off the empty border.")] = False,
     crop_margin: Annotated[str, typer.Option(help="Room around a cropped subject: 30px, 10%.")] = "",
+    crop_aspect_ratio: Annotated[
+        str, typer.Option("--crop-aspect-ratio", help="Crop, with room on two sides up to this ratio: 4:5.")
+    ] = "",
     shadow: Annotated[str, typer.Option(help="Shadow: none, drop, 3D, car, auto.")] = "",
+    despill: Annotated[
+        bool, typer.Option("--despill", help="Take light of the old background out of the edges.")
+    ] = False,
+    despill_color: Annotated[
+        str, typer.Option(help="That light's colour: 00b140, green …; without it the background's own.")
+    ] = "",
+    despill_strength: Annotated[str, typer.Option(help="How much of it is taken out: 0 to 100.")] = "",
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="EXIF data, resolution and colour profile stay.")
+    ] = False,
+    quality: Annotated[str, typer.Option(help="Time for the matte: fast, balanced, best.")] = "",
+    model: Annotated[
+        str, typer.Option(help="The network by name, for equal results; `matteworks models list` names them.")
+    ] = "",
     fields: Annotated[
         list[str] | None, typer.Option("--field", help="Any other API parameter, as NAME=VALUE.")
     ] = None,
@@ -81,7 +106,14 @@ def remove(
         "bg_color": bg_color,
         "crop": "true" if crop else "",
         "crop_margin": crop_margin,
+        "crop_aspect_ratio": crop_aspect_ratio,
         "shadow_type": shadow,
+        "despill": "true" if despill else "",
+        "despill_color": despill_color,
+        "despill_strength": despill_strength,
+        "keep_metadata": "true" if keep_metadata else "",
+        "quality": quality,
+        "model": model,
         **named_fields(fields or []),
     }
     base_url, key = reach(base_url, key, state)

@@ -62,7 +62,7 @@ def malformed_body(remedy: str) -> InvalidField:
 
 _KEY_INVALID = PublicError(403, "auth_failed", "API Key invalid")
 _AWAY = PublicError(503, "service_unavailable", "Service temporarily unavailable", "")
-_MODEL = PublicError(503, "model_unavailable", "The model is not available", "")
+_MODEL = PublicError(400, "invalid_model", "Invalid model parameter given", "")
 _INTERNAL = PublicError(500, "internal_error", "Internal server error", "")
 _RESERVATION = PublicError(
     503, "service_unavailable", "The request could not be settled; nothing was charged"

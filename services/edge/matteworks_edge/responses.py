@@ -28,6 +28,7 @@ _COARSE_NAMES: Final = {
 }
 EXPOSED_HEADERS: Final = (
     "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
+    "X-Model, "
     "X-Credits-Charged, X-Foreground-Top, X-Foreground-Left, X-Foreground-Width, X-Foreground-Height, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Repeated-Request, X-Request-Id, "
     "X-Uncertainty-Score, X-Remaining-Credits, X-Credits-Consumed, X-Picsart-Correlation-Id, "

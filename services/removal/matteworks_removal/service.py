@@ -59,6 +59,9 @@ class RemovalRequest:
     tariff: Tariff
     subject_type: image_pb2.SubjectType.ValueType
     options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
+    # UNSPECIFIED and empty: the server chooses.
+    quality: image_pb2.Quality.ValueType = image_pb2.QUALITY_UNSPECIFIED
+    model: str = ""
     scope: str = ""
     max_file_bytes: int = MAX_FILE_BYTES
     # File types that the caller's API reads; the compositor reads more.
@@ -193,6 +196,8 @@ def _render_request(
         image=picture.content,
         options=request.options,
         subject_type=request.subject_type,
+        quality=request.quality,
+        model=request.model,
     )
     if background is not None:
         render.options.bg_image = background.content
@@ -207,7 +212,15 @@ async def _fingerprint(
 ) -> str:
     """Equal for requests that would give the same caller the same result."""
     head = repr(
-        (request.scope, caller.account_id, caller.is_test, request.tariff.size, request.subject_type)
+        (
+            request.scope,
+            caller.account_id,
+            caller.is_test,
+            request.tariff.size,
+            request.subject_type,
+            request.quality,
+            request.model,
+        )
     ).encode()
     options = request.options.SerializeToString(deterministic=True)
     parts = [head, options, picture.content, background.content if background else b""]

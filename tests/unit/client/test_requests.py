@@ -26,6 +26,7 @@ def test_every_choice_reaches_the_wire() -> None:
             "roi": (0, "10%", 300, "90.5%"),
             "crop": True,
             "crop_margin": ("5%", 1, 2, 3),
+            "crop_aspect_ratio": (4, 5),
             "scale_percent": 80,
             "position": (50, 100),
             "shadow": "drop",
@@ -45,6 +46,7 @@ def test_every_choice_reaches_the_wire() -> None:
     assert options.max_pixel_count == 1_000_000
     assert (options.roi.left.px, options.roi.top.percent, options.roi.bottom.percent) == (0, 10, 90.5)
     assert (options.crop.margin_top.percent, options.crop.margin_left.px) == (5, 3)
+    assert (options.crop.aspect_ratio.width, options.crop.aspect_ratio.height) == (4, 5)
     assert options.scale_percent == 80
     assert options.position.share.vertical_percent == 100
     assert options.shadows[0].shadow_type == compositor_pb2.SHADOW_TYPE_DROP

@@ -127,6 +127,8 @@ class Dialect:
     # Whether a picture may also come as base64, beside file and URL.
     reads_base64: bool = True
     own_fields: Mapping[str, Schema] = field(default_factory=dict)
+    # Whether our own options of `matteworks_edge.fields.additions` are read too.
+    has_additions: bool = False
     takes_format_from_accept: bool = False
     # Pixels that a PNG may have at most, as remove.bg's; 0: as many as the size allows.
     max_png_pixels: int = 0

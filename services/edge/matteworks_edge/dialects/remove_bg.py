@@ -7,7 +7,8 @@ from typing import Final
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.errors import error_list
-from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, FOREGROUND_HEADERS, WHOLE
+from matteworks_edge.openapi.additions import ADDED_FIELDS
+from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, FOREGROUND_HEADERS, TEXT, WHOLE
 from matteworks_edge.operations.catalogue import ACCOUNT, IMPROVE, REMOVAL
 from matteworks_edge.responses import cutout_with_box, foreground_headers
 from matteworks_imaging.header import ALL_FORMATS
@@ -26,6 +27,8 @@ def _result_headers(removal: Removal) -> dict[str, str]:
         **foreground_headers(removal),
         "X-Max-Width": str(widest.width_px),
         "X-Max-Height": str(widest.height_px),
+        # Empty when the file's own transparency was the matte.
+        **({"X-Model": removal.response.model} if removal.response.model else {}),
     }
 
 
@@ -66,7 +69,10 @@ REMOVE_BG: Final = Dialect(
         **FOREGROUND_HEADERS,
         "X-Max-Width": WHOLE,
         "X-Max-Height": WHOLE,
+        "X-Model": TEXT,
     },
+    has_additions=True,
+    own_fields=ADDED_FIELDS,
     result_document=cutout_with_box,
     result_schema=CUTOUT_WITH_BOX,
 )

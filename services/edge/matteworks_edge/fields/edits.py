@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import FailedPrecondition, InvalidField
-from matteworks_edge.fields.parameters import parse_length, parse_whole_number
+from matteworks_edge.fields.parameters import parse_length, parse_ratio, parse_whole_number
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.intake.body import RawForm
 from matteworks_removal.sources import SentPicture
 
-_RATIO: Final = re.compile(r"([0-9]{1,5}) ?: ?([0-9]{1,5})")
 _SIDES: Final = ("left", "top", "right", "bottom")
 _BOX: Final = ("x", "y", "width", "height")
 MAX_PROMPT_CHARACTERS: Final = 1000
@@ -91,14 +89,6 @@ def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:
     if content is None:
         raise InvalidField(field, f"Send a picture of the same size in {field}.")
     return SentPicture(field, content)
-
-
-def parse_ratio(text: str) -> compositor_pb2.AspectRatio:
-    """`W:H`, whole numbers above 0."""
-    match = _RATIO.fullmatch(text.strip())
-    if match is None or not (int(match[1]) and int(match[2])):
-        raise InvalidField("aspect_ratio", "Give two whole numbers above 0, such as 16:9.")
-    return compositor_pb2.AspectRatio(width=int(match[1]), height=int(match[2]))
 
 
 def _read_pixels(fields: Fields, side: str) -> int:

@@ -9,6 +9,7 @@ from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_edge.dialects.base import Dialect
+from matteworks_edge.fields.additions import read_additions, read_model, read_quality
 from matteworks_edge.fields.parameters import (
     parse_bg_color,
     parse_channels,
@@ -55,6 +56,34 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     source = fields.collect(lambda: read_source(form))
     background = fields.collect(lambda: _read_background(form))
     size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
+    options = _read_options(fields, dialect)
+    quality, model = image_pb2.QUALITY_UNSPECIFIED, ""
+    if dialect.has_additions:
+        quality, model = read_quality(fields), read_model(fields)
+    if background is not None and options.HasField("bg_color"):
+        fields.errors.append(_multiple_backgrounds())
+    fields.raise_if_wrong()
+    if source is None or size is None:
+        raise AssertionError("an error was found, so it was raised above")
+    type_level = fields.read("type_level", parse_type_level, "1")
+    request = RemovalRequest(
+        source=source,
+        background=background,
+        tariff=Tariff(size, dialect.preview),
+        subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
+        options=options,
+        quality=quality,
+        model=model,
+        scope=f"{dialect.name} {type_level}",
+        max_file_bytes=form.rules.max_file_bytes,
+        formats=dialect.input_formats,
+        counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
+    )
+    return RemovalForm(request, type_level, dialect.answers_json(fields))
+
+
+def _read_options(fields: Fields, dialect: Dialect) -> compositor_pb2.RenderOptions:
+    """What is to be made of the cut-out. What is wrong is kept in `fields`."""
     options = compositor_pb2.RenderOptions(
         format=fields.read(
             "format", lambda text: parse_format(text, dialect.formats), dialect.default_format
@@ -71,31 +100,18 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         shadows=_read_shadows(fields),
     )
     dialect.read_own_fields(fields, options)
+    if dialect.has_additions:
+        read_additions(fields, options)
     margin = fields.read("crop_margin", parse_crop_margin, compositor_pb2.Crop())
-    if fields.boolean("crop", False):
-        options.crop.CopyFrom(margin)
+    # Who gives a crop's ratio wants a crop.
+    if fields.boolean("crop", False) or options.HasField("crop"):
+        options.crop.MergeFrom(margin)
+        options.crop.SetInParent()
     if options.channels == compositor_pb2.CHANNELS_ALPHA and (
         options.format == compositor_pb2.OUTPUT_FORMAT_AUTO
     ):
         options.format = compositor_pb2.OUTPUT_FORMAT_PNG
-    if background is not None and options.HasField("bg_color"):
-        fields.errors.append(_multiple_backgrounds())
-    fields.raise_if_wrong()
-    if source is None or size is None:
-        raise AssertionError("an error was found, so it was raised above")
-    type_level = fields.read("type_level", parse_type_level, "1")
-    request = RemovalRequest(
-        source=source,
-        background=background,
-        tariff=Tariff(size, dialect.preview),
-        subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
-        options=options,
-        scope=f"{dialect.name} {type_level}",
-        max_file_bytes=form.rules.max_file_bytes,
-        formats=dialect.input_formats,
-        counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
-    )
-    return RemovalForm(request, type_level, dialect.answers_json(fields))
+    return options
 
 
 def parse_improve(form: RawForm) -> ImproveRequest:

@@ -19,10 +19,14 @@ from matteworks_edge.fields.colors import parse_color
 
 _LENGTH = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?(px|%)?")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?")
+_RATIO = re.compile(r"([0-9]{1,5}) ?: ?([0-9]{1,5})")
 _SEPARATOR = re.compile(r"[ \t,]+")
 
 MAX_MARGIN_PERCENT: Final = 50
 MAX_MARGIN_PX: Final = 500
+# As the compositor has them.
+MAX_RATIO_PART: Final = 10_000
+MAX_RATIO: Final = 20
 
 FORMATS: Final = {
     "auto": compositor_pb2.OUTPUT_FORMAT_AUTO,
@@ -71,6 +75,19 @@ def parse_length(field: str, text: str) -> compositor_pb2.Length:
     if length is None:
         raise InvalidField(field, f"Give {field} in px, or in % from 0 to 100.")
     return length
+
+
+def parse_ratio(text: str, field: str = "aspect_ratio") -> compositor_pb2.AspectRatio:
+    """`W:H`, whole numbers from 1 to 10000, one at most 20 times the other."""
+    match = _RATIO.fullmatch(text.strip())
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not min(sides):
+        raise InvalidField(field, "Give two whole numbers above 0, such as 16:9.")
+    if max(sides) > MAX_RATIO_PART or max(sides) > MAX_RATIO * min(sides):
+        raise InvalidField(
+            field, f"Give two numbers from 1 to {MAX_RATIO_PART}, one at most {MAX_RATIO} times the other."
+        )
+    return compositor_pb2.AspectRatio(width=sides[0], height=sides[1])
 
 
 def parse_format(

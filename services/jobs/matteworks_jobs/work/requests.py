@@ -28,6 +28,8 @@ def removal_request(request: jobs_pb2.CreateRemovalRequest, item_id: str, image:
         tariff=Tariff(size, _size(spec.preview) if spec.HasField("preview") else size),
         subject_type=spec.subject_type,
         options=spec.options,
+        quality=spec.quality,
+        model=spec.model,
         scope=f"item/{item_id}",
         max_file_bytes=spec.max_file_bytes or MAX_FILE_BYTES,
         formats=ALL_FORMATS,

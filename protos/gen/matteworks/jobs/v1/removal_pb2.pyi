@@ -148,6 +148,8 @@ class RemovalSpec(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
     MAX_FILE_BYTES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """A JPEG, PNG or WebP file. It is stored until the item ends."""
     image_url: _builtins.str
@@ -160,6 +162,12 @@ class RemovalSpec(_message.Message):
     """What the caller knows of the subject; UNSPECIFIED: detected."""
     max_file_bytes: _builtins.int
     """Largest source in bytes; 0: 22 MB."""
+    model: _builtins.str
+    """Name of the model, as of RemoveBackground; empty: chosen by the inference service. The item fails with
+    INVALID_ARGUMENT when it is not loaded.
+    """
+    quality: _image_pb2.Quality.ValueType
+    """How much time the matte may cost; UNSPECIFIED: the server's setting."""
     @_builtins.property
     def options(self) -> _compositor_pb2.RenderOptions:
         """What to make of it, without the size limit and the background picture."""
@@ -184,10 +192,12 @@ class RemovalSpec(_message.Message):
         size: Global___PricedSize | None = ...,
         preview: Global___PricedSize | None = ...,
         max_file_bytes: _builtins.int = ...,
+        model: _builtins.str = ...,
+        quality: _image_pb2.Quality.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "bg_image", b"bg_image", "bg_image_url", b"bg_image_url", "image", b"image", "image_url", b"image_url", "options", b"options", "preview", b"preview", "size", b"size", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "bg_image", b"bg_image", "bg_image_url", b"bg_image_url", "image", b"image", "image_url", b"image_url", "max_file_bytes", b"max_file_bytes", "options", b"options", "preview", b"preview", "size", b"size", "source", b"source", "subject_type", b"subject_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "bg_image", b"bg_image", "bg_image_url", b"bg_image_url", "image", b"image", "image_url", b"image_url", "max_file_bytes", b"max_file_bytes", "model", b"model", "options", b"options", "preview", b"preview", "quality", b"quality", "size", b"size", "source", b"source", "subject_type", b"subject_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_background: _TypeAlias = _typing.Literal["bg_image", "bg_image_url"]  # noqa: Y015
     _WhichOneofArgType_background: _TypeAlias = _typing.Literal["background", b"background"]  # noqa: Y015

@@ -125,6 +125,8 @@ def spec_of(request: RemovalRequest) -> removal_pb2.RemovalSpec:
     spec = removal_pb2.RemovalSpec(
         options=request.options,
         subject_type=request.subject_type,
+        quality=request.quality,
+        model=request.model,
         size=_priced(request.tariff.size),
         preview=_priced(request.tariff.preview),
         max_file_bytes=request.max_file_bytes,

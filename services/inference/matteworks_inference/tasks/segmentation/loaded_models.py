@@ -42,15 +42,16 @@ class LoadedModels:
         if any(entry.name == name for entry in self.registry.entries):
             raise FailedPrecondition(
                 reasons.ERROR_REASON_MODEL_NOT_LOADED,
-                f"This server has not loaded {name}. Pull its weights and name it in the settings.",
+                f"This server has not loaded {name}. Give one of {', '.join(self._by_name)}; or pull its "
+                "weights and name it in the settings.",
                 field="model",
                 metadata={"model": name, "loaded": ",".join(self._by_name)},
             )
         raise NotFound(
             reasons.ERROR_REASON_MODEL_NOT_FOUND,
-            "No model has this name; ListModels tells the names.",
+            f"No model has this name. Give one of {', '.join(self._by_name)}.",
             field="model",
-            metadata={"model": name[:128]},
+            metadata={"model": name[:128], "loaded": ",".join(self._by_name)},
         )
 
     def for_blend(self, subject_type: str | None, quality: Quality) -> dict[str, ModelEntry]:
