@@ -39,6 +39,7 @@ PATHS = {
     "overview": ACCOUNT,
     "keys": f"{ACCOUNT}/keys",
     "usage": f"{ACCOUNT}/usage",
+    "requests": f"{ACCOUNT}/requests",
     "batches": f"{ACCOUNT}/batches",
     "results": f"{ACCOUNT}/results",
     "webhooks": f"{ACCOUNT}/webhooks",

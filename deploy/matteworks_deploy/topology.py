@@ -190,6 +190,7 @@ SERVICES = (
             Rpc("matteworks.auth.v1.KeyAdminService", Retry.UNSEEN, 1),
             Rpc("matteworks.auth.v1.AuthService", Retry.ALWAYS, 2, try_timeout_s=5.0),
             Rpc("matteworks.auth.v1.IdempotencyService", Retry.ALWAYS, 2, try_timeout_s=5.0),
+            Rpc("matteworks.auth.v1.RequestLogService", Retry.ALWAYS, 1, try_timeout_s=5.0),
         ),
         store=Store("STORE_URL", 0),
         secrets=(Secret.KEY_PEPPER, Secret.ADMIN_TOKEN),

@@ -14,13 +14,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import httpx
 from PIL import Image
 
-from matteworks.auth.v1 import auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2_grpc, request_log_pb2, request_log_pb2_grpc
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
+from matteworks_auth.request_log_servicer import RequestLogServicer
+from matteworks_auth.stores.memory.request_log import MemoryRequestLogStore
+from matteworks_auth.stores.request_log import LogLimits
+from matteworks_common.clock import SystemClock
 from matteworks_common.errors import NotFound
 from matteworks_common.http_lifecycle import HttpApp
 from matteworks_common.http_lifecycle import running as edge_running
@@ -121,6 +126,7 @@ class EdgeStack:
     compositor: SteeredCompositor
     app: HttpApp
     settings: EdgeSettings
+    request_log: RequestLogServicer
     key: str = field(default="")
 
     def renew(self) -> None:
@@ -141,6 +147,16 @@ class EdgeStack:
     def books(self) -> Books:
         """The books of the current key."""
         return self.accounts.books[self.key]
+
+    async def logged(self, request_id: str) -> request_log_pb2.RequestRecord:
+        """What the account's list of requests says of one, as soon as it does."""
+        asked = request_log_pb2.ListRequestsRequest(account_id=self.books.account_id, request_id=request_id)
+        async with asyncio.timeout(10):
+            while True:
+                found = (await self.request_log.ListRequests(asked, None)).records
+                if found:
+                    return found[0]
+                await asyncio.sleep(0.02)
 
     async def remove(
         self,
@@ -164,11 +180,14 @@ async def edge_stack(deps: EdgeDependencies | None = None, **settings: Any) -> A
     """An edge with both services behind it, on free loopback ports."""
     accounts, compositor = SteeredAuth(), SteeredCompositor()
     quiet = ServiceSettings(listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=0.5)
-    auth_app = App(
-        "auth",
-        ("matteworks.auth.v1.AuthService",),
-        lambda server: auth_pb2_grpc.add_AuthServiceServicer_to_server(accounts, server),
-    )
+    clock = SystemClock()
+    request_log = RequestLogServicer(MemoryRequestLogStore(clock, LogLimits()), clock)
+
+    def add_auth(server: grpc.aio.Server) -> None:
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(accounts, server)
+        request_log_pb2_grpc.add_RequestLogServiceServicer_to_server(request_log, server)
+
+    auth_app = App("auth", ("matteworks.auth.v1.AuthService",), add_auth)
     compositor_app = App(
         "compositor",
         ("matteworks.compositor.v1.CompositorService",),
@@ -195,7 +214,7 @@ async def edge_stack(deps: EdgeDependencies | None = None, **settings: Any) -> A
             await edge.health.poll()
             base_url = f"http://127.0.0.1:{edge.port}"
             async with httpx.AsyncClient(base_url=base_url, timeout=20) as http:
-                stack = EdgeStack(base_url, http, accounts, compositor, app, edge_settings)
+                stack = EdgeStack(base_url, http, accounts, compositor, app, edge_settings, request_log)
                 stack.renew()
                 yield stack
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import grpc
 
-from matteworks.auth.v1 import auth_pb2_grpc, idempotency_pb2_grpc
+from matteworks.auth.v1 import auth_pb2_grpc, idempotency_pb2_grpc, request_log_pb2_grpc
 from matteworks_auth.admin_servicer import KeyAdminServicer
 from matteworks_auth.authenticator import Authenticator
 from matteworks_auth.idempotency_servicer import IdempotencyServicer
 from matteworks_auth.metrics import AuthMetrics
+from matteworks_auth.request_log_servicer import RequestLogServicer
 from matteworks_auth.rules.keys import KeyHasher
 from matteworks_auth.rules.plans import Plans, load_plans
 from matteworks_auth.servicer import AuthServicer
@@ -21,9 +22,12 @@ from matteworks_auth.settings import AuthSettings
 from matteworks_auth.stores.contract import AccountStore, AuditLimits
 from matteworks_auth.stores.idempotency import IdempotencyStore
 from matteworks_auth.stores.memory.idempotency import MemoryIdempotencyStore
+from matteworks_auth.stores.memory.request_log import MemoryRequestLogStore
 from matteworks_auth.stores.memory.store import MemoryAccountStore
+from matteworks_auth.stores.request_log import LogLimits, RequestLogStore
 from matteworks_auth.stores.valkey.connection import open_valkey
 from matteworks_auth.stores.valkey.idempotency import ValkeyIdempotencyStore
+from matteworks_auth.stores.valkey.request_log import ValkeyRequestLogStore
 from matteworks_auth.stores.valkey.store import ValkeyAccountStore
 from matteworks_auth.sweeper import Sweeper
 from matteworks_common.clock import Clock, SystemClock
@@ -33,6 +37,7 @@ SERVICE_NAMES = (
     "matteworks.auth.v1.AuthService",
     "matteworks.auth.v1.KeyAdminService",
     "matteworks.auth.v1.IdempotencyService",
+    "matteworks.auth.v1.RequestLogService",
 )
 
 
@@ -42,6 +47,7 @@ class Stores:
 
     accounts: AccountStore
     calls: IdempotencyStore
+    request_log: RequestLogStore
 
 
 async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
@@ -75,6 +81,9 @@ async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
             idempotency_pb2_grpc.add_IdempotencyServiceServicer_to_server(
                 IdempotencyServicer(stores.calls), server
             )
+            request_log_pb2_grpc.add_RequestLogServiceServicer_to_server(
+                RequestLogServicer(stores.request_log, own_clock), server
+            )
 
         app.add_servicers = add_servicers
         sweeper = Sweeper(store, settings.sweep_interval_s, metrics)
@@ -88,13 +97,15 @@ def open_stores(settings: AuthSettings, plans: Plans, clock: Clock | None) -> St
     repeat_window_us = round(settings.repeat_window_s * 1e6)
     record_ttl_us = round(settings.record_ttl_s * 1e6)
     audit_limits = AuditLimits(settings.audit_max_events, settings.audit_retention_days * 86_400_000)
+    log_limits = LogLimits(settings.requests_max, settings.requests_retention_days * 86_400_000_000)
+    own_clock = clock or SystemClock()
     if settings.store_url == "memory:":
-        own_clock = clock or SystemClock()
         return Stores(
             MemoryAccountStore(
                 plans, own_clock, repeat_window_us, record_ttl_us, settings.max_records, audit_limits
             ),
             MemoryIdempotencyStore(own_clock),
+            MemoryRequestLogStore(own_clock, log_limits),
         )
     client = open_valkey(settings.store_url, settings.store_timeout_s)
     return Stores(
@@ -109,6 +120,7 @@ def open_stores(settings: AuthSettings, plans: Plans, clock: Clock | None) -> St
             audit_limits,
         ),
         ValkeyIdempotencyStore(client, clock, settings.store_timeout_s),
+        ValkeyRequestLogStore(client, own_clock, log_limits, settings.store_timeout_s),
     )
 
 

@@ -48,6 +48,15 @@ class AuthSettings(ServiceSettings):
     audit_max_events: int = Field(
         100_000, ge=1000, description="Changes kept in that log; beyond, the oldest are forgotten early."
     )
+    requests_max: int = Field(
+        1000,
+        ge=10,
+        le=10_000,
+        description="Latest requests of one account that are remembered for people to look at.",
+    )
+    requests_retention_days: int = Field(
+        30, ge=1, le=400, description="Days for which such a request is remembered."
+    )
     sweep_interval_s: float = Field(
         5.0, gt=0, description="Seconds between two sweeps for overdue reservations."
     )

@@ -25,8 +25,10 @@ from matteworks_console.jobs_client import JobsClient
 from matteworks_console.middleware import PageMetrics, PageMiddleware
 from matteworks_console.pages.jobs import JobPages
 from matteworks_console.pages.keys import KeyPages
+from matteworks_console.pages.live import POLL_S, LiveStreams
 from matteworks_console.pages.operators import OperatorPages
-from matteworks_console.pages.overview import POLL_S, OverviewPages
+from matteworks_console.pages.overview import OverviewPages
+from matteworks_console.pages.requests import RequestPages
 from matteworks_console.pages.services import Probe, ServicePages
 from matteworks_console.pages.sign_in import SignInPages
 from matteworks_console.pages.try_it import TryItPages
@@ -64,7 +66,7 @@ async def build(settings: ConsoleSettings, deps: ConsoleDependencies | None = No
                 "has_jobs": bool(settings.jobs_target),
             },
         )
-        for convert in (formats.credits, formats.moment, formats.limit, formats.size):
+        for convert in formats.FILTERS:
             renderer.add_filter(convert.__name__, convert)
         try_it = TryItPages(renderer, settings.public_url, settings.browser_key_file, settings.try_it)
         routes = list(try_it.routes)
@@ -117,16 +119,18 @@ def _console_routes(
     probes: dict[str, Probe] = {
         "auth": accounts.check, "compositor": compositor.check, "inference": models.models
     }  # fmt: skip
+    live = LiveStreams(draining, deps.poll_s)
     jobs_routes = []
     if settings.jobs_target:
         jobs = JobsClient(channel_to(settings.jobs_target), timeout_s)
-        jobs_routes = JobPages(renderer, access, accounts, jobs, store).routes
+        jobs_routes = JobPages(renderer, access, accounts, jobs, store, live).routes
         probes["jobs"] = jobs.check
     return [
         *SignInPages(renderer, access, try_it.browser_key).routes,
-        *OverviewPages(renderer, access, accounts, draining, deps.poll_s).routes,
+        *OverviewPages(renderer, access, accounts, live).routes,
         *KeyPages(renderer, access, accounts, store, deps.clock).routes,
         *UsagePages(renderer, access, accounts, deps.clock).routes,
+        *RequestPages(renderer, access, accounts, live).routes,
         *jobs_routes,
         *OperatorPages(renderer, access, accounts, models, store).routes,
         *ServicePages(renderer, access, probes).routes,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import grpc
 
-from matteworks.auth.v1 import audit_pb2, auth_pb2, auth_pb2_grpc, key_restrictions_pb2, usage_pb2
+from matteworks.auth.v1 import (
+    audit_pb2,
+    auth_pb2,
+    auth_pb2_grpc,
+    key_restrictions_pb2,
+    request_log_pb2,
+    request_log_pb2_grpc,
+    usage_pb2,
+)
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call, probe
@@ -26,6 +34,7 @@ class AccountsClient:
     def __init__(self, channel: grpc.aio.Channel, admin_token: str, timeout_s: float) -> None:
         self._auth = auth_pb2_grpc.AuthServiceStub(channel)
         self._admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
+        self._log = request_log_pb2_grpc.RequestLogServiceStub(channel)
         self._admin_token = admin_token
         self._timeout_s = timeout_s
 
@@ -60,6 +69,12 @@ class AccountsClient:
             detail=usage_pb2.USAGE_DETAIL_ROWS,
         )  # fmt: skip
         return await call(self._auth.GetUsage, request, timeout_s=self._timeout_s)
+
+    async def requests(
+        self, request: request_log_pb2.ListRequestsRequest
+    ) -> request_log_pb2.ListRequestsResponse:
+        """A page of the latest requests, latest first."""
+        return await call(self._log.ListRequests, request, timeout_s=self._timeout_s)
 
     async def accounts(self, prefix: str, page_token: str) -> auth_pb2.ListAccountsResponse:
         """A page of accounts, by id."""

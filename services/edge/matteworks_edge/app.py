@@ -40,10 +40,11 @@ from matteworks_edge.submissions import SubmissionBox
 from matteworks_outbound.addresses import AddressJudge, PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedBackend, GuardedFetcher, Resolver, SystemResolver
 from matteworks_outbound.object_store import open_object_store
-from matteworks_removal.clients import AuthClient, CompositorClient, EditClient
+from matteworks_removal.clients import AuthClient, CompositorClient, EditClient, RequestLogClient
 from matteworks_removal.edits import PaidEdits
 from matteworks_removal.ledger import Ledger
 from matteworks_removal.low_credits import LowCredits
+from matteworks_removal.request_log import RequestLog
 from matteworks_removal.service import RemovalService
 
 # How much longer than the request a reservation lives, for the commit that follows it.
@@ -84,6 +85,12 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             low_credits=LowCredits(jobs.report_low_credits),
         )
         opening.push_async_callback(ledger.settle)
+        request_log = RequestLog(
+            RequestLogClient(auth_channel, settings.auth_timeout_s),
+            lambda count: metrics.unlogged.inc(count),
+        )
+        request_log.start()
+        opening.push_async_callback(request_log.close)
         monitor = HealthMonitor(
             (), {"auth": auth.check, "compositor": compositor.check}, settings.health_interval_s
         )
@@ -137,6 +144,8 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
                     metrics=metrics,
                     is_draining=draining.is_set,
                     shows_timing=settings.server_timing,
+                    request_log=request_log,
+                    clock=deps.clock,
                 )
             ],
             exception_handlers={HTTPException: _raise},

@@ -24,9 +24,16 @@ class Exchange:
     route: str = "unknown"
     outcome: str = "ok"
     status: int = 0
+    # Whose request it is, once the key is known.
+    account_id: str = ""
     key_id: str = ""
     # Under which the request is in auth's books; empty when nothing was held.
     reservation_id: str = ""
+    charged_credits_milli: int = 0
+    # Network that made the matte; empty when none did.
+    model: str = ""
+    # Of the request, at fault for its failure; empty: none.
+    faulty_field: str = ""
     stages: Stages = field(default_factory=Stages)
     # Of a picture, decoded: the dialect's limit, or the plan's where that is less.
     max_file_bytes: int = 0
@@ -46,6 +53,11 @@ class Exchange:
         """Remember what the books and the rate limit say, also for an answer that fails later."""
         self.rate_limit = reservation.rate_limit
         self.reservation_id = reservation.reservation_id
+
+    def keep_charge(self, charged_credits_milli: int, model: str) -> None:
+        """Remember what was charged, and which network made the matte."""
+        self.charged_credits_milli = charged_credits_milli
+        self.model = model
 
 
 def exchange_of(request: Request) -> Exchange:

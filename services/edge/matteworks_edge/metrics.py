@@ -56,6 +56,12 @@ class EdgeMetrics:
             registry=registry,
         )
 
+        self.unlogged = Counter(
+            "matteworks_edge_unlogged_requests",
+            "Requests that the accounts' lists of requests lack, because auth could not be told in time.",
+            registry=registry,
+        )
+
     def count_fetch(self, outcome: str) -> None:
         """A picture was fetched, or not."""
         self.fetches.labels(outcome).inc()

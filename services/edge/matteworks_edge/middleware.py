@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks_common.clock import Clock
 from matteworks_common.context import CallContext, accept_request_id, current_call
 from matteworks_common.errors import Internal, MatteworksError
 from matteworks_common.telemetry import extract_trace
@@ -35,6 +36,7 @@ from matteworks_edge.responses import (
     refusal_rate_headers,
     server_timing,
 )
+from matteworks_removal.request_log import RequestLog, request_record
 
 # Stages that have a line in the metrics; those of other services have theirs there.
 _OWN_STAGES: Final = frozenset({"authenticate", "receive", "fetch", "reserve", "render", "commit", "respond"})
@@ -63,12 +65,16 @@ class ExchangeMiddleware:
         metrics: EdgeMetrics,
         is_draining: Callable[[], bool],
         shows_timing: bool,
+        request_log: RequestLog,
+        clock: Clock,
     ) -> None:
         self._app = app
         self._owners = owners
         self._metrics = metrics
         self._is_draining = is_draining
         self._shows_timing = shows_timing
+        self._request_log = request_log
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,7 +86,7 @@ class ExchangeMiddleware:
             accept_request_id(headers.get("x-request-id")), self._owners.dialect_of(scope["path"])
         )
         attach(scope, exchange)
-        start = time.perf_counter()
+        start, arrived_s = time.perf_counter(), self._clock.unix_s()
         is_started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -106,7 +112,7 @@ class ExchangeMiddleware:
                         await self._app(scope, receive, send_with_headers)
                 except Exception as error:
                     errors = self._errors_of(error, exchange)
-                    exchange.outcome = errors[0].reason_name
+                    exchange.outcome, exchange.faulty_field = errors[0].reason_name, errors[0].field
                     if not is_started:
                         answer = answer_for(errors, exchange.dialect.errors, exchange.request_id)
                         response = error_response(
@@ -120,7 +126,9 @@ class ExchangeMiddleware:
                         await response(scope, receive, send_with_headers)
         finally:
             self._metrics.in_flight.dec()
-            self._account_for(scope, exchange, time.perf_counter() - start)
+            duration_s = time.perf_counter() - start
+            self._account_for(scope, exchange, duration_s)
+            self._remember(scope, exchange, arrived_s, duration_s)
             current_call.reset(token)
 
     def _by_host(self, scope: Scope, host: str) -> Scope:
@@ -177,4 +185,27 @@ class ExchangeMiddleware:
             key_id=exchange.key_id,
             reservation_id=exchange.reservation_id,
             duration_s=round(duration_s, 6),
+        )
+
+    def _remember(self, scope: Scope, exchange: Exchange, arrived_s: float, duration_s: float) -> None:
+        """For the account's list of requests. Reads that went well would only push others out of it."""
+        is_read = scope["method"] not in ("POST", "DELETE")
+        if not exchange.account_id or (is_read and exchange.outcome == "ok"):
+            return
+        self._request_log.note(
+            request_record(
+                exchange.request_id,
+                exchange.account_id,
+                exchange.key_id,
+                arrived_s,
+                duration_s,
+                exchange.stages,
+                dialect=exchange.dialect.name,
+                route=exchange.route,
+                status=exchange.status,
+                outcome=exchange.outcome,
+                field=exchange.faulty_field[:128],
+                charged_credits_milli=exchange.charged_credits_milli,
+                model=exchange.model,
+            )
         )

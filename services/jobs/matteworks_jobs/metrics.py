@@ -60,3 +60,8 @@ class WorkerMetrics:
             "Reservations given back, by outcome: released, abandoned.",
             ["outcome"], registry=registry,
         )  # fmt: skip
+        self.unlogged = Counter(
+            "matteworks_jobs_worker_unlogged_items",
+            "Items that the accounts' lists of requests lack, because auth could not be told in time.",
+            registry=registry,
+        )

@@ -20,9 +20,10 @@ from matteworks_jobs.work.queue import ItemQueue
 from matteworks_jobs.work.runner import ItemRunner
 from matteworks_outbound.addresses import PublicAddresses, parse_internal_hosts
 from matteworks_outbound.fetcher import GuardedFetcher
-from matteworks_removal.clients import AuthClient, CompositorClient
+from matteworks_removal.clients import AuthClient, CompositorClient, RequestLogClient
 from matteworks_removal.ledger import Ledger
 from matteworks_removal.low_credits import LowCredits, Tell
+from matteworks_removal.request_log import RequestLog
 from matteworks_removal.service import RemovalService
 
 _RESERVATION_MARGIN_S = 30.0
@@ -70,6 +71,12 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
             low_credits=LowCredits(_teller(stores.webhooks, deps.clock)),
         )
         opening.push_async_callback(ledger.settle)
+        request_log = RequestLog(
+            RequestLogClient(auth_channel, settings.auth_timeout_s),
+            lambda count: metrics.unlogged.inc(count),
+        )
+        request_log.start()
+        opening.push_async_callback(request_log.close)
         runner = ItemRunner(
             stores.items,
             stores.index,
@@ -81,6 +88,7 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
             metrics,
             timeout_s=settings.item_timeout_s,
             max_age_s=settings.max_item_age_s,
+            note=request_log.note,
         )
         opening.push_async_callback(cancelled, asyncio.create_task(_consume(settings, runner)))
         app.closing = opening.pop_all()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, plan_pb2
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, plan_pb2, request_log_pb2, request_log_pb2_grpc
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc, edit_pb2, edit_pb2_grpc
 from matteworks_common.channels import call, probe
@@ -85,6 +87,19 @@ class AuthClient:
         except Unauthenticated as error:
             if error.reason != reasons.ERROR_REASON_KEY_INVALID:
                 raise
+
+
+class RequestLogClient:
+    """The accounts' lists of requests, through `RequestLogService`."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        self._stub = request_log_pb2_grpc.RequestLogServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def record(self, records: Sequence[request_log_pb2.RequestRecord]) -> None:
+        """Add requests; a repeat adds nothing."""
+        request = request_log_pb2.RecordRequestsRequest(records=records)
+        await call(self._stub.RecordRequests, request, timeout_s=self._timeout_s)
 
 
 class EditClient:

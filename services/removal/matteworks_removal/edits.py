@@ -121,6 +121,7 @@ class PaidEdits:
                     await keep(edited)
             with stages.measure("commit"):
                 charged_milli = await hold.commit(time.perf_counter() - start)
+        progress.on_charged(charged_milli, "")
         header = picture.header
         return Edit(edited, header.width_px, header.height_px, charged_milli, hold.reservation.is_repeat)
 

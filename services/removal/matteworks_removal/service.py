@@ -85,12 +85,14 @@ class Removal:
 class Progress:
     """Where a removal tells what its caller wants to know even if it fails later.
 
-    `account_for` is told of fetched bytes before they are kept, and may refuse them.
+    `account_for` is told of fetched bytes before they are kept, and may refuse them. `on_charged` is told the
+    thousandths of a credit that were charged, and the network that made the matte, empty where none did.
     """
 
     stages: Stages = field(default_factory=Stages)
     account_for: Callable[[int], None] = lambda _: None
     on_reserved: Callable[[auth_pb2.ReserveResponse], None] = lambda _: None
+    on_charged: Callable[[int, str], None] = lambda *_: None
 
 
 class RemovalService:
@@ -174,6 +176,7 @@ class RemovalService:
                     await keep(response)
             with stages.measure("commit"):
                 charged_milli = await hold.commit(time.perf_counter() - start)
+        progress.on_charged(charged_milli, response.model)
         return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels, render.options)
 
 

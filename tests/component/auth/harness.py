@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, idempotency_pb2_grpc
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, idempotency_pb2_grpc, request_log_pb2_grpc
 from matteworks_auth.app import build
 from matteworks_auth.settings import AuthSettings
 from matteworks_common.channels import call
@@ -26,6 +26,7 @@ class Auth:
     auth: auth_pb2_grpc.AuthServiceAsyncStub
     admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
     calls: idempotency_pb2_grpc.IdempotencyServiceAsyncStub
+    log: request_log_pb2_grpc.RequestLogServiceAsyncStub
     channel: grpc.aio.Channel
 
     async def make_account(self, plan: str = "development", account_id: str = "a") -> None:
@@ -105,5 +106,6 @@ async def serving(store_url: str = "memory:", clock: ManualClock | None = None) 
             auth_pb2_grpc.AuthServiceStub(channel),
             auth_pb2_grpc.KeyAdminServiceStub(channel),
             idempotency_pb2_grpc.IdempotencyServiceStub(channel),
+            request_log_pb2_grpc.RequestLogServiceStub(channel),
             channel,
         )

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import httpx
 
-from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc, request_log_pb2, request_log_pb2_grpc
 from matteworks.auth.v1.key_restrictions_pb2 import KeyRestrictions
 from matteworks_auth.app import build as build_auth
 from matteworks_auth.settings import AuthSettings
@@ -68,6 +68,7 @@ class Site:
     clock: ManualClock
     auth: auth_pb2_grpc.AuthServiceAsyncStub
     admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
+    log: request_log_pb2_grpc.RequestLogServiceAsyncStub
     store: MemorySessionStore
     keys: dict[str, auth_pb2.CreateKeyResponse] = field(default_factory=dict)
     browsers: list[httpx.AsyncClient] = field(default_factory=list)
@@ -114,6 +115,20 @@ class Site:
         held = await call(self.auth.Reserve, reserve, timeout_s=5)
         commit = auth_pb2.CommitRequest(reservation_id=held.reservation_id, request_id=request_id)
         await call(self.auth.Commit, commit, timeout_s=5)
+
+    async def note(self, account_id: str, request_id: str, **facts: Any) -> None:
+        """A request that has ended."""
+        record = request_log_pb2.RequestRecord(
+            **{"request_id": request_id, "account_id": account_id, "dialect": "removebg", "route": "removebg",
+               "status": 200, "outcome": "ok", "key_id": self.keys[account_id].key.key_id, **facts}
+        )  # fmt: skip
+        record.start_time.FromMicroseconds(round(self.clock.unix_s() * 1e6))
+        self.clock.advance(1)
+        record.duration.FromMilliseconds(100)
+        for stage, milliseconds in (("reserve", 10), ("render", 80), ("render.decode", 20)):
+            record.stages.add(stage=stage).duration.FromMilliseconds(milliseconds)
+        request = request_log_pb2.RecordRequestsRequest(records=[record])
+        await call(self.log.RecordRequests, request, timeout_s=5)
 
     async def credits_milli(self, account_id: str) -> int:
         answer = await call(
@@ -164,7 +179,12 @@ async def site_before(auth_target: str, clock: ManualClock, **settings: Any) -> 
 
 def _stubs(
     channel: grpc.aio.Channel,
-) -> tuple[auth_pb2_grpc.AuthServiceAsyncStub, auth_pb2_grpc.KeyAdminServiceAsyncStub]:
+) -> tuple[
+    auth_pb2_grpc.AuthServiceAsyncStub,
+    auth_pb2_grpc.KeyAdminServiceAsyncStub,
+    request_log_pb2_grpc.RequestLogServiceAsyncStub,
+]:
     auth: Any = auth_pb2_grpc.AuthServiceStub(channel)
     admin: Any = auth_pb2_grpc.KeyAdminServiceStub(channel)
-    return auth, admin
+    log: Any = request_log_pb2_grpc.RequestLogServiceStub(channel)
+    return auth, admin, log

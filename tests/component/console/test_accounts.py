@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from matteworks_console.pages.overview import MAX_STREAMS_OF_ONE
+from matteworks_console.pages.live import MAX_STREAMS_OF_ONE
 from tests.component.console.site import Site
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from matteworks.jobs.v1 import removal_pb2
 from tests.component.console.site import Person, Site, site_before
 from tests.component.jobs.conftest import valkey as valkey
 from tests.component.jobs.conftest import valkey_of_jobs as valkey_of_jobs
@@ -90,6 +91,39 @@ async def test_a_batch_is_shown_with_its_progress_and_can_be_cancelled(platform:
     assert answer.status_code == 303
     assert (await platform.jobs.batch(batch_id)).batch.cancelled_count == 3
     assert "3 of 3" in (await platform.person.get(f"{ACCOUNT}/batches/list")).text
+
+
+async def test_open_pages_hear_of_a_batch_and_its_items_are_among_the_requests(platform: Platform) -> None:
+    """One picture that is cut out and one that is none."""
+    person = platform.person
+    async with (
+        asyncio.timeout(30),
+        platform.jobs.working(),
+        person.http.stream("GET", f"{ACCOUNT}/batches/events") as stream,
+    ):
+        lines = stream.aiter_lines()
+        while await anext(lines) != ": no change":
+            pass
+        good, bad = platform.jobs.spec(), removal_pb2.RemovalSpec(image=b"no picture")
+        accepted = await platform.jobs.submit([good, bad])
+        while await anext(lines) != "event: changed":
+            pass
+        await platform.jobs.watch(accepted.batch.batch_id)
+    # The worker has ended, so it has told what it knew.
+    page = (await person.get(f"{ACCOUNT}/requests")).text
+    outcomes = dict(re.findall(r'/request/(\w+)">.*?<span class="tag[^>]*>([^<]+)<', page, re.DOTALL))
+    one = (await person.get(f"{ACCOUNT}/request/{accepted.item_ids[0]}")).text
+
+    assert outcomes == {accepted.item_ids[0]: "done", accepted.item_ids[1]: "unknown format"}
+    assert "batch item" in page
+    assert re.findall(r'class="depth-0">(\w+)<', one) == [
+        "wait",
+        "fetch",
+        "reserve",
+        "render",
+        "keep",
+        "commit",
+    ]
 
 
 async def test_a_stored_result_is_shown_and_deleted_for_good(platform: Platform) -> None:
@@ -174,7 +208,8 @@ async def test_what_is_another_tenants_does_not_exist(platform: Platform) -> Non
                      "webhooks/x/rotate", "webhooks/x/delete"):  # fmt: skip
             answer = await stranger.post(f"/console/accounts/{account}/{form}", form_id=f"{account}{form}")
             assert answer.status_code == 404, (account, form)
-    for page in ("batches", "batches/list", "results", "webhooks"):
+    for page in ("batches", "batches/list", "batches/events", "results", "results/list", "results/events",
+                 "webhooks", "deliveries/list", "deliveries/events"):  # fmt: skip
         assert (await stranger.get(f"/console/accounts/a/{page}")).status_code == 404
 
     assert (await platform.jobs.batch(batch_id)).batch.cancelled_count == 0

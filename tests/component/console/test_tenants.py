@@ -8,7 +8,18 @@ import pytest
 
 from tests.component.console.site import Site
 
-PAGES = ("", "/keys", "/usage", "/usage.csv", "/balance", "/events")
+PAGES = (
+    "",
+    "/keys",
+    "/usage",
+    "/usage.csv",
+    "/balance",
+    "/events",
+    "/requests",
+    "/requests/list",
+    "/requests/events",
+    "/request/r1",
+)
 OPERATOR_PAGES = (
     "/console/accounts",
     "/console/plans",

@@ -26,6 +26,7 @@ PAGES = (
     ACCOUNT,
     f"{ACCOUNT}/keys",
     f"{ACCOUNT}/usage",
+    f"{ACCOUNT}/requests",
     f"{ACCOUNT}/batches",
     f"{ACCOUNT}/results",
     f"{ACCOUNT}/webhooks",

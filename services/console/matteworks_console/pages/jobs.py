@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -12,6 +14,7 @@ from matteworks.jobs.v1 import webhooks_pb2
 from matteworks_console.clients import AccountsClient
 from matteworks_console.errors import PageError
 from matteworks_console.jobs_client import JobsClient
+from matteworks_console.pages.live import LiveStreams
 from matteworks_console.rendering import Renderer
 from matteworks_console.security.access import Access
 from matteworks_console.security.forms import check_once, new_form_id
@@ -32,6 +35,9 @@ _STATES: Final = {
 }
 
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
 class JobPages:
     """`/console/accounts/ID/batches`, `…/results` and `…/webhooks`."""
 
@@ -42,12 +48,14 @@ class JobPages:
         accounts: AccountsClient,
         jobs: JobsClient,
         store: SessionStore,
+        live: LiveStreams,
     ) -> None:
         self._renderer = renderer
         self._access = access
         self._accounts = accounts
         self._jobs = jobs
         self._store = store
+        self._live = live
 
     @property
     def routes(self) -> list[Route]:
@@ -55,11 +63,16 @@ class JobPages:
         return [
             Route(account + "/batches", self.batches, methods=["GET"]),
             Route(account + "/batches/list", self.batch_list, methods=["GET"]),
+            Route(account + "/batches/events", self._events(self._jobs.batches), methods=["GET"]),
             Route(account + "/batches/{batch_id}/cancel", self.cancel, methods=["POST"]),
             Route(account + "/results", self.results, methods=["GET"]),
+            Route(account + "/results/list", self.result_list, methods=["GET"]),
+            Route(account + "/results/events", self._events(self._jobs.results), methods=["GET"]),
             Route(account + "/results/{result_id}/delete", self.delete_result, methods=["POST"]),
             Route(account + "/webhooks", self.webhooks, methods=["GET"]),
             Route(account + "/webhooks", self.create_endpoint, methods=["POST"]),
+            Route(account + "/deliveries/list", self.delivery_list, methods=["GET"]),
+            Route(account + "/deliveries/events", self._events(self._jobs.deliveries), methods=["GET"]),
             Route(account + "/webhooks/{endpoint_id}/rotate", self.rotate_secret, methods=["POST"]),
             Route(account + "/webhooks/{endpoint_id}/delete", self.delete_endpoint, methods=["POST"]),
             Route(account + "/deliveries/{delivery_id}/resend", self.resend, methods=["POST"]),
@@ -81,7 +94,7 @@ class JobPages:
         return self._renderer.page(
             "batches_part.html",
             session=session,
-            account=(await self._accounts.account(account_id)).account,
+            account_id=account_id,
             batches=await self._jobs.batches(account_id),
         )
 
@@ -102,6 +115,16 @@ class JobPages:
             results=await self._jobs.results(account_id),
         )
 
+    async def result_list(self, request: Request) -> Response:
+        """The part of the page that moves."""
+        session, account_id = await self._access.for_account(request)
+        return self._renderer.page(
+            "results_part.html",
+            session=session,
+            account_id=account_id,
+            results=await self._jobs.results(account_id),
+        )
+
     async def delete_result(self, request: Request) -> Response:
         """Delete a result for good."""
         session, account_id = await self._access.for_account(request)
@@ -113,6 +136,18 @@ class JobPages:
         """Endpoints and the latest deliveries."""
         session, account_id = await self._access.for_account(request)
         return await self._show_webhooks(session, account_id)
+
+    async def delivery_list(self, request: Request) -> Response:
+        """The part of the page that moves."""
+        session, account_id = await self._access.for_account(request)
+        return self._renderer.page(
+            "deliveries_part.html",
+            session=session,
+            account_id=account_id,
+            deliveries=await self._jobs.deliveries(account_id),
+            event_names=_EVENT_NAMES,
+            states=_STATES,
+        )
 
     async def create_endpoint(self, request: Request) -> Response:
         """A new endpoint; its secret is on this one page."""
@@ -147,6 +182,21 @@ class JobPages:
         await self._access.form(request, session)
         await self._jobs.resend(account_id, request.path_params["delivery_id"])
         return RedirectResponse(f"/console/accounts/{account_id}/webhooks", status_code=303)
+
+    def _events(self, read: Callable[[str], Awaitable[Sequence[Message]]]) -> Handler:
+        """Told whenever what `read` tells of an account has changed."""
+
+        async def handle(request: Request) -> Response:
+            session, account_id = await self._access.for_account(request)
+
+            async def look() -> bytes:
+                return b"".join(
+                    message.SerializeToString(deterministic=True) for message in await read(account_id)
+                )
+
+            return self._live.follow(session, lambda: self._access.for_account(request), look)
+
+        return handle
 
     async def _show_webhooks(self, session: Session, account_id: str, secret: str = "") -> Response:
         return self._renderer.page(

@@ -45,6 +45,7 @@ async def authenticate(
             rate_unit=exchange.dialect.rate_unit,
             rate_scope=exchange.dialect.rate_scope,
         )
+    exchange.account_id = caller.account_id
     exchange.key_id = caller.key_id
     limit_bytes = exchange.dialect.max_file_bytes
     exchange.max_file_bytes = min(limit_bytes, caller.plan_details.max_file_bytes or limit_bytes)

@@ -115,7 +115,7 @@ class RemovalEndpoint:
         exchange = exchange_of(request)
         dialect = exchange.dialect
         accept = request.headers.get("accept")
-        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation, exchange.keep_charge)
         removal = await while_connected(
             request,
             services.removals.remove(caller, asked.request, progress, request_id=exchange.request_id),

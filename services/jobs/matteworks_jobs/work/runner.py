@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from matteworks.auth.v1 import auth_pb2
+from matteworks.auth.v1 import auth_pb2, request_log_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import jobs_pb2, removal_pb2
@@ -27,6 +27,7 @@ from matteworks_common.errors import (
     MatteworksError,
     Unavailable,
 )
+from matteworks_common.stages import Stages
 from matteworks_jobs.metrics import WorkerMetrics
 from matteworks_jobs.results.objects import ObjectBox
 from matteworks_jobs.stores.items import ItemStore
@@ -35,6 +36,7 @@ from matteworks_jobs.stores.results import ResultIndex
 from matteworks_jobs.work.queue import TryLater
 from matteworks_jobs.work.requests import caller_of, removal_request
 from matteworks_removal.content_types import CONTENT_TYPES
+from matteworks_removal.request_log import request_record
 from matteworks_removal.service import Progress, Removal, RemovalRequest
 
 # A worker died over this item so often that the item is to blame.
@@ -70,7 +72,9 @@ class _Cancelled(Exception):
 
 
 class ItemRunner:
-    """`timeout_s` bounds a try; `max_age_s` how long tries are repeated."""
+    """`timeout_s` bounds a try; `max_age_s` how long tries are repeated. `note` is told what became of an
+    item, for its account's list of requests.
+    """
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class ItemRunner:
         *,
         timeout_s: float,
         max_age_s: float,
+        note: Callable[[request_log_pb2.RequestRecord], None],
     ) -> None:
         self._items = items
         self._index = index
@@ -92,6 +97,7 @@ class ItemRunner:
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._max_age_s = max_age_s
+        self._note = note
 
     async def run(self, account_id: str, item_id: str) -> None:
         """Bring an item to its end. Raises TryLater when that must wait."""
@@ -134,6 +140,14 @@ class ItemRunner:
         image = await self._box.get(f"inputs/{item.item_id}") if item.has_input else b""
         start_s = self._clock.monotonic_s()
 
+        stages = Stages()
+        stages.add("wait", max(0.0, self._clock.unix_s() - item.created_us / 1e6))
+        model = ""
+
+        def on_charged(_: int, made_by: str) -> None:
+            nonlocal model
+            model = made_by
+
         async def keep(response: compositor_pb2.RemoveBackgroundResponse) -> None:
             content_type = CONTENT_TYPES[response.rendering.format]
             await self._box.put(f"results/{item.item_id}", response.rendering.image, content_type)
@@ -143,7 +157,7 @@ class ItemRunner:
         removal = await self._removals.remove(
             caller_of(request.caller),
             removal_request(request, item.item_id, image),
-            Progress(),
+            Progress(stages, on_charged=on_charged),
             request_id=item.item_id,
             charge_id=_charge_id(item),
             keep=keep,
@@ -172,6 +186,7 @@ class ItemRunner:
             request.url_lifetime.ToMicroseconds(),
         )
         self._metrics.items.labels("succeeded").inc()
+        self._tell(item, stages, "ok", charged_credits_milli=removal.charged_credits_milli, model=model)
 
     async def _fail_or_put_off(self, item: ItemRecord, error: MatteworksError) -> None:
         age_s = self._clock.unix_s() - item.created_us / 1e6
@@ -195,6 +210,25 @@ class ItemRunner:
         except Unavailable as away:
             raise TryLater(1.0) from away
         self._metrics.items.labels("failed").inc()
+        self._tell(item, Stages(), error.reason_name, field=error.field[:128])
+
+    def _tell(self, item: ItemRecord, stages: Stages, outcome: str, **facts: Any) -> None:
+        caller = jobs_pb2.CreateRemovalRequest.FromString(item.request).caller
+        created_s = item.created_us / 1e6
+        self._note(
+            request_record(
+                item.item_id,
+                item.account_id,
+                caller.key_id,
+                created_s,
+                max(0.0, self._clock.unix_s() - created_s),
+                stages,
+                dialect=caller.dialect,
+                route="batch-item",
+                outcome=outcome,
+                **facts,
+            )
+        )
 
     async def _doom(self, item: ItemRecord) -> None:
         try:

@@ -1,8 +1,12 @@
-// Keeps the page current: asks for a part of it anew when the server says that something changed.
+// Keeps the page current: asks for the parts that move anew when the server says that something changed.
 
 const status = document.getElementById("live");
 const LONGEST_PAUSE_MS = 30000;
 let pause = 1000;
+
+function refresh() {
+  for (const part of document.querySelectorAll("[hx-trigger='live-changed']")) htmx.trigger(part, "live-changed");
+}
 
 function listen() {
   const events = new EventSource(status.dataset.events);
@@ -10,9 +14,9 @@ function listen() {
     status.textContent = "Live.";
     pause = 1000;
     // What changed while nobody listened.
-    htmx.trigger("#balance", "account-changed");
+    refresh();
   });
-  events.addEventListener("changed", () => htmx.trigger("#balance", "account-changed"));
+  events.addEventListener("changed", refresh);
   events.addEventListener("signed-out", () => location.reload());
   events.addEventListener("error", () => {
     status.textContent = "Connecting again …";

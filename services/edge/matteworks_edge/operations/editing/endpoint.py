@@ -81,7 +81,7 @@ class EditEndpoint:
                     stored.append(await self.services.jobs.store(owner, picture.others[MASK], "image/png"))
 
         start = time.perf_counter()
-        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation, exchange.keep_charge)
         try:
             edit = await while_connected(request, self.services.edits.edit(caller, order, progress, keep))
         except BaseException:

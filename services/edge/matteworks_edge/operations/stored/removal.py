@@ -111,7 +111,7 @@ class StoredRemovalEndpoint:
             removal = await self.services.removals.remove(
                 caller,
                 asked.request,
-                Progress(exchange.stages, slot.take, exchange.keep_reservation),
+                Progress(exchange.stages, slot.take, exchange.keep_reservation, exchange.keep_charge),
                 request_id=exchange.request_id,
                 keep=keep,
             )
