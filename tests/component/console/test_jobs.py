@@ -114,7 +114,7 @@ async def test_open_pages_hear_of_a_batch_and_its_items_are_among_the_requests(p
     outcomes = dict(re.findall(r'/request/(\w+)">.*?<span class="tag[^>]*>([^<]+)<', page, re.DOTALL))
     one = (await person.get(f"{ACCOUNT}/request/{accepted.item_ids[0]}")).text
 
-    assert outcomes == {accepted.item_ids[0]: "done", accepted.item_ids[1]: "unknown format"}
+    assert outcomes == {accepted.item_ids[0]: "done", accepted.item_ids[1]: "invalid file type"}
     assert "batch item" in page
     assert re.findall(r'class="depth-0">(\w+)<', one) == [
         "wait",
