@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -70,6 +71,24 @@ class AsyncMatteworksClient(AsyncJobs, AsyncEdits):
         """The subject of a picture file, cut out and composed as chosen."""
         request = requests.removal(picture, model, subject, quality, choices)
         return results.cutout_of(await self._call(self._compositor.RemoveBackground, request, timeout_s))
+
+    async def cut_outs(
+        self,
+        picture: Picture,
+        outputs: Sequence[RenderChoices],
+        *,
+        model: str = "",
+        subject: SubjectName | None = None,
+        quality: QualityName | None = None,
+        timeout_s: float | None = None,
+    ) -> list[results.Cutout]:
+        """Up to 8 results of one matte, in the order of `outputs`, whose `roi` is the same: a thumbnail, a
+        white JPEG, the bare matte. The network runs once.
+        """
+        if not outputs:
+            raise ValueError("give the choices of at least one output")
+        request = requests.removal(picture, model, subject, quality, outputs[0], outputs[1:])
+        return results.cutouts_of(await self._call(self._compositor.RemoveBackground, request, timeout_s))
 
     async def compose(
         self,

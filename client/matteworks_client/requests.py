@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
@@ -26,12 +27,14 @@ def removal(
     subject: SubjectName | None,
     quality_name: QualityName | None,
     choices: RenderChoices,
+    more: Sequence[RenderChoices] = (),
 ) -> compositor_pb2.RemoveBackgroundRequest:
-    """Cut the subject out."""
+    """Cut the subject out; `more` are further results of the same matte."""
     return compositor_pb2.RemoveBackgroundRequest(
         request_id=new_request_id(),
         image=picture_bytes(picture),
         options=render_options(choices),
+        more_options=map(render_options, more),
         model=model,
         subject_type=subject_type(subject),
         quality=quality(quality_name),

@@ -109,6 +109,13 @@ def cutout_of(answer: compositor_pb2.RemoveBackgroundResponse) -> Cutout:
     return _cutout(answer.rendering, answer.stages, answer.subject, answer.model)
 
 
+def cutouts_of(answer: compositor_pb2.RemoveBackgroundResponse) -> list[Cutout]:
+    """Every result of RemoveBackground, the first one with the times of the call."""
+    first = cutout_of(answer)
+    more = [_cutout(rendering, (), answer.subject, answer.model) for rendering in answer.more_renderings]
+    return [first, *more]
+
+
 def composition_of(answer: compositor_pb2.ComposeResponse) -> Cutout:
     """The result of Compose."""
     return cutout_from(answer.rendering, answer.stages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
@@ -76,6 +77,24 @@ class MatteworksClient(SyncJobs, SyncEdits):
         """The subject of a picture file, cut out and composed as chosen."""
         request = requests.removal(picture, model, subject, quality, choices)
         return results.cutout_of(self._call(self._compositor.RemoveBackground, request, timeout_s))
+
+    def cut_outs(
+        self,
+        picture: Picture,
+        outputs: Sequence[RenderChoices],
+        *,
+        model: str = "",
+        subject: SubjectName | None = None,
+        quality: QualityName | None = None,
+        timeout_s: float | None = None,
+    ) -> list[results.Cutout]:
+        """Up to 8 results of one matte, in the order of `outputs`, whose `roi` is the same: a thumbnail, a
+        white JPEG, the bare matte. The network runs once.
+        """
+        if not outputs:
+            raise ValueError("give the choices of at least one output")
+        request = requests.removal(picture, model, subject, quality, outputs[0], outputs[1:])
+        return results.cutouts_of(self._call(self._compositor.RemoveBackground, request, timeout_s))
 
     def compose(
         self,

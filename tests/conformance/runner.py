@@ -157,6 +157,8 @@ def check(case: Case, answer: httpx.Response) -> None:
             assert list(found) == names, f"{path}: {list(found)}"
     if "text" in expect:
         check_value("body", answer.text, expect["text"])
+    if "zip" in expect:
+        check_members(answer.content, expect["zip"])
     if "image" in expect:
         check_image(answer, expect["image"])
     if answer.status_code >= 400 and answer.request.url.path.startswith(ERROR_LIST_PATHS):
@@ -277,6 +279,18 @@ def check_zip(body: bytes) -> Image.Image:
     assert colour.size == alpha.size
     colour.putalpha(alpha)
     return colour
+
+
+def check_members(body: bytes, wanted: list[dict[str, Any]]) -> None:
+    """An archive's members in order: name, and format, mode and longest side of each picture."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.namelist() == [member["name"] for member in wanted]
+        for member in wanted:
+            image = Image.open(io.BytesIO(archive.read(member["name"])))
+            assert image.format == member["format"], image.format
+            assert image.mode == member["mode"], image.mode
+            if "max_side" in member:
+                assert max(image.size) <= member["max_side"], image.size
 
 
 def look_up(document: object, path: str) -> object:

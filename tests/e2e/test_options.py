@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
+from matteworks_client import AsyncMatteworksClient, MatteworksClient
 from tests.conformance.pictures import picture
 from tests.support.stack import FAST_MODEL, RunningStack
 
@@ -34,3 +39,37 @@ def test_a_pinned_model_gives_the_same_bytes_also_beside_other_pictures(running_
     assert all(answer.headers["x-model"] == FAST_MODEL for answer in (alone, *beside))
     assert beside[0].content == alone.content
     assert alone.headers["x-credits-charged"] == "1"
+
+
+def test_the_command_writes_every_result_of_one_matte(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable, "-m", "matteworks_cli", "remove", str(demo_photo), "-o", str(tmp_path),
+        "--also", "thumb:format=jpg,max_side=128,bg_color=white", "--also", "mask:channels=alpha",
+        "--state-dir", str(running_stack.state_directory),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+    assert result.returncode == 0, result.stderr
+    found = {}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            found[path.name] = (image.mode, image.size)
+    assert found == {
+        "astronaut.png": ("RGBA", (512, 512)),
+        "astronaut.thumb.jpg": ("RGB", (128, 128)),
+        "astronaut.mask.png": ("L", (512, 512)),
+    }
+
+
+async def test_both_clients_get_several_results_of_one_matte(
+    running_stack: RunningStack, demo_photo: Path
+) -> None:
+    with MatteworksClient(running_stack.internal_target) as client:
+        first, second = client.cut_outs(demo_photo, [{"format": "webp"}, {"channels": "alpha"}])
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        (again,) = await client.cut_outs(demo_photo, [{"format": "webp"}])
+
+    assert (first.format, second.format) == ("webp", "png")
+    assert again.image == first.image

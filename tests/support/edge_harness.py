@@ -90,26 +90,29 @@ class SteeredCompositor(compositor_pb2_grpc.CompositorServiceServicer):
         """A transparent picture of the source's size, in the format that was asked for."""
         with Image.open(io.BytesIO(request.image)) as source:
             width_px, height_px = source.size
-        wanted = request.options.format
-        kind = {
-            compositor_pb2.OUTPUT_FORMAT_JPEG: "JPEG",
-            compositor_pb2.OUTPUT_FORMAT_WEBP: "WEBP",
-        }.get(wanted, "PNG")
-        buffer = io.BytesIO()
-        Image.new("RGBA" if kind != "JPEG" else "RGB", (width_px, height_px)).save(buffer, kind)
         size = image_pb2.Size(width_px=width_px, height_px=height_px)
-        stage = image_pb2.StageDuration(stage="decode")
-        stage.duration.FromMilliseconds(2)
-        return compositor_pb2.RemoveBackgroundResponse(
-            rendering=compositor_pb2.Rendering(
+
+        def render(wanted: compositor_pb2.OutputFormat.ValueType) -> compositor_pb2.Rendering:
+            kind = {
+                compositor_pb2.OUTPUT_FORMAT_JPEG: "JPEG",
+                compositor_pb2.OUTPUT_FORMAT_WEBP: "WEBP",
+            }.get(wanted, "PNG")
+            buffer = io.BytesIO()
+            Image.new("RGBA" if kind != "JPEG" else "RGB", (width_px, height_px)).save(buffer, kind)
+            is_kept = kind != "PNG" or wanted == compositor_pb2.OUTPUT_FORMAT_ZIP
+            return compositor_pb2.Rendering(
                 image=buffer.getvalue(),
-                format=wanted
-                if kind != "PNG" or wanted == compositor_pb2.OUTPUT_FORMAT_ZIP
-                else compositor_pb2.OUTPUT_FORMAT_PNG,
+                format=wanted if is_kept else compositor_pb2.OUTPUT_FORMAT_PNG,
                 size=size,
                 source_size=size,
                 foreground=image_pb2.Box(left_px=1, top_px=2, width_px=3, height_px=4),
-            ),
+            )
+
+        stage = image_pb2.StageDuration(stage="decode")
+        stage.duration.FromMilliseconds(2)
+        return compositor_pb2.RemoveBackgroundResponse(
+            rendering=render(request.options.format),
+            more_renderings=[render(options.format) for options in request.more_options],
             subject=image_pb2.Subject(type=image_pb2.SUBJECT_TYPE_CAR_PART, confidence=0.9),
             model="test",
             stages=[stage],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -19,6 +22,8 @@ from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import DEFAULT_PORT, DEFAULT_STATE_DIRECTORY
 from matteworks_deploy.local.state import StateDirectory
 
+# The result that is asked for without --also.
+MAIN_OUTPUT = "main"
 # What a result may be, by the format that was asked for: known before anything is spent.
 SUFFIXES = {
     "png": ("png",),
@@ -76,6 +81,16 @@ def remove(
     model: Annotated[
         str, typer.Option(help="The network by name, for equal results; `matteworks models list` names them.")
     ] = "",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="NAME:FIELD=VALUE,…",
+            help="One more result of the same matte and charge, as PHOTO.NAME.SUFFIX; up to 7 times: "
+            "thumb:format=jpg,max_side=256 or mask:channels=alpha.",
+        ),
+    ] = None,
+    max_side: Annotated[str, typer.Option(help="Pixels of the longer side at most.")] = "",
     fields: Annotated[
         list[str] | None, typer.Option("--field", help="Any other API parameter, as NAME=VALUE.")
     ] = None,
@@ -112,10 +127,13 @@ def remove(
         "despill_color": despill_color,
         "despill_strength": despill_strength,
         "keep_metadata": "true" if keep_metadata else "",
+        "max_side": max_side,
         "quality": quality,
         "model": model,
         **named_fields(fields or []),
     }
+    if also:
+        parameters |= {"outputs": outputs_field(also), "outputs_as": "zip"}
     base_url, key = reach(base_url, key, state)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -133,6 +151,8 @@ def remove(
 
         def cut(photo: Photo) -> Path:
             cutout = client.remove_background(photo.path, parameters, bg_image)
+            if also:
+                return _write_members(cutout.image, photo.target, overwrite)
             path = photo.target.with_name(f"{photo.target.name}.{cutout.suffix}")
             write_result(path, cutout.image, overwrite)
             return path
@@ -188,6 +208,37 @@ def _cut_all(order: Order, cut: Callable[[Photo], Path], jobs: int) -> int:
     if not (order.wanted or order.done or order.refused):
         console.print("No picture found; --recursive also looks below the folder.")
     return failure_count
+
+
+def outputs_field(also: list[str]) -> str:
+    """The API's `outputs`: the result itself, then what each text adds. Raises CommandFailed."""
+    outputs: list[dict[str, str]] = [{"name": MAIN_OUTPUT}]
+    for text in also:
+        name, _, fields = text.partition(":")
+        parts = [part.partition("=") for part in fields.split(",") if part]
+        if not name or not all(field and separator for field, separator, _ in parts):
+            raise CommandFailed(f"--also {text!r} is not NAME:FIELD=VALUE,FIELD=VALUE.", EXIT_USAGE)
+        outputs.append({**{field: value for field, _, value in parts}, "name": name})
+    return json.dumps(outputs)
+
+
+def _write_members(archive: bytes, target: Path, is_overwriting: bool) -> Path:
+    """Write every result of the archive: `target`.SUFFIX, and `target`.NAME.SUFFIX; the first one's path.
+
+    Raises Refused, also for what is no such archive.
+    """
+    paths = []
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as members:
+            for member in members.namelist():
+                name, _, suffix = member.rpartition(".")
+                middle = "" if name == MAIN_OUTPUT else f".{name}"
+                # Raises ValueError for a name that would lead elsewhere.
+                paths.append(target.with_name(f"{target.name}{middle}.{suffix}"))
+                write_result(paths[-1], members.read(member), is_overwriting)
+        return paths[0]
+    except (zipfile.BadZipFile, ValueError, IndexError) as error:
+        raise Refused("the server sent no archive of results", is_about_photo=False) from error
 
 
 def named_fields(fields: list[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.context import new_request_id
+from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
 from matteworks_imaging.box import Size as PixelSize
 from matteworks_imaging.header import MAX_FILE_BYTES, WEB_FORMATS, ImageFormat
@@ -27,9 +28,11 @@ from matteworks_removal.ledger import Ledger
 from matteworks_removal.offers import Tariff
 from matteworks_removal.sources import Picture, PictureFetcher, PictureSource, load_pictures
 
-__all__ = ["Counting", "Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
+__all__ = ["Counting", "Output", "Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
 
 _IN_LOOP_BYTES = 256 * 1024
+# Well below what a channel carries.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,16 @@ class Counting:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """One result of a matte. `takes_background`: the request's background picture lies behind it."""
+
+    options: compositor_pb2.RenderOptions
+    takes_background: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RemovalRequest:
-    """One picture and what to make of it.
+    """One picture and what to make of it: `options`, and further results of the same matte in `more`.
 
     `options` lacks the size limit and the background picture, which are known only later. `scope` is
     whatever else makes two results different to their caller, such as the API that was spoken: equal
@@ -59,6 +70,8 @@ class RemovalRequest:
     tariff: Tariff
     subject_type: image_pb2.SubjectType.ValueType
     options: compositor_pb2.RenderOptions = field(default_factory=compositor_pb2.RenderOptions)
+    takes_background: bool = True
+    more: tuple[Output, ...] = ()
     # UNSPECIFIED and empty: the server chooses.
     quality: image_pb2.Quality.ValueType = image_pb2.QUALITY_UNSPECIFIED
     model: str = ""
@@ -162,12 +175,14 @@ class RemovalService:
             urgency=request.counting.urgency,
         )
         render = _render_request(request_id, request, picture, background)
+        _check_message_size(render)
         start = time.perf_counter()
         async with self._ledger.hold(reserve) as hold:
             stages.add("reserve", time.perf_counter() - start)
             progress.on_reserved(hold.reservation)
             offer = offers[hold.reservation.price_index]
-            render.options.max_pixel_count = offer.max_pixels
+            for options in (render.options, *render.more_options):
+                options.max_pixel_count = offer.max_pixels
             with stages.measure("render"):
                 response = await self._compositor.remove_background(render)
             stages.extend("render.", response.stages)
@@ -202,9 +217,24 @@ def _render_request(
         quality=request.quality,
         model=request.model,
     )
+    render.more_options.extend(output.options for output in request.more)
     if background is not None:
-        render.options.bg_image = background.content
+        takers = (request.takes_background, *(output.takes_background for output in request.more))
+        for options, takes in zip((render.options, *render.more_options), takers, strict=True):
+            if takes:
+                options.bg_image = background.content
     return render
+
+
+def _check_message_size(render: compositor_pb2.RemoveBackgroundRequest) -> None:
+    """Raises InvalidField when pictures behind several results do not fit into one message."""
+    behind = [len(options.bg_image) for options in render.more_options]
+    if sum(behind) and len(render.image) + len(render.options.bg_image) + sum(behind) > _MAX_MESSAGE_BYTES:
+        raise InvalidField(
+            "bg_image_file",
+            "The background picture goes into every output; together that is above "
+            f"{_MAX_MESSAGE_BYTES >> 20} MB. Send a smaller one, or fewer outputs with it.",
+        )
 
 
 async def _fingerprint(
@@ -225,8 +255,11 @@ async def _fingerprint(
             request.model,
         )
     ).encode()
-    options = request.options.SerializeToString(deterministic=True)
-    parts = [head, options, picture.content, background.content if background else b""]
+    options = [
+        repr(output.takes_background).encode() + output.options.SerializeToString(deterministic=True)
+        for output in (Output(request.options, request.takes_background), *request.more)
+    ]
+    parts = [head, *options, picture.content, background.content if background else b""]
 
     def digest() -> str:
         state = hashlib.sha256()

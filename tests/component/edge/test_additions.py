@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import io
+import json
+import zipfile
+
+import httpx
 import pytest
+from PIL import Image
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
@@ -109,3 +117,103 @@ async def test_a_model_that_is_not_there_is_told_with_the_list_and_costs_nothing
     assert error["code"] == "invalid_model"
     assert "a, b" in error["detail"]
     assert edge.books.spent_milli == 0
+
+
+def outputs(*wanted: dict[str, object]) -> str:
+    return json.dumps(wanted)
+
+
+def members(answer: httpx.Response) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return archive.namelist()
+
+
+async def test_several_results_are_one_run_and_one_charge(edge: EdgeStack) -> None:
+    answer = await edge.remove(
+        picture(600, 500),
+        size="full",
+        format="png",
+        bg_color="red",
+        outputs=outputs(
+            {"name": "full", "bg_color": ""},
+            {"name": "thumb", "format": "jpg", "max_side": 64, "crop": True, "crop_margin": "5%"},
+            {"name": "mask", "channels": "alpha"},
+        ),
+    )
+    assert answer.status_code == 200, answer.text
+    assert members(answer) == ["full.png", "thumb.jpg", "mask.png"]
+    assert edge.books.spent_milli == 1000
+    (request,) = edge.compositor.requests
+    thumb, mask = request.more_options
+    assert not request.options.HasField("bg_color"), "an empty field takes the form's away"
+    assert (thumb.max_size.width_px, thumb.crop.margin_top.percent, thumb.bg_color.red) == (64, 5, 255)
+    assert mask.channels == compositor_pb2.CHANNELS_ALPHA
+    assert {options.max_pixel_count for options in (request.options, thumb, mask)} == {25_000_000}
+
+
+async def test_equal_requests_give_equal_archives(edge: EdgeStack) -> None:
+    wanted = outputs({"name": "a"}, {"name": "b", "format": "jpg"})
+    first, second = [await edge.remove(outputs=wanted) for _ in range(2)]
+    assert first.content == second.content
+
+
+async def test_the_accept_header_chooses_parts(edge: EdgeStack) -> None:
+    answer = await edge.remove(
+        headers={"Accept": "multipart/mixed"}, outputs=outputs({"name": "a"}, {"name": "b", "format": "jpg"})
+    )
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts = list(email.message_from_bytes(head + answer.content, policy=email.policy.default).iter_parts())
+    assert [part.get_filename() for part in parts] == ["a.png", "b.jpg"]
+    assert [part["X-Width"] for part in parts] == ["40", "40"]
+    Image.open(io.BytesIO(parts[1].get_payload(decode=True))).verify()
+
+
+async def test_a_background_picture_goes_behind_those_that_want_it(edge: EdgeStack) -> None:
+    answer = await edge.http.post(
+        "/v1.0/removebg",
+        files={"image_file": picture(), "bg_image_file": picture(20, 20)},
+        data={
+            "outputs": outputs(
+                {"name": "a"}, {"name": "b", "bg_color": "transparent"}, {"name": "c", "channels": "alpha"}
+            )
+        },
+        headers={"X-Api-Key": edge.key},
+    )
+    assert answer.status_code == 200, answer.text
+    request = edge.compositor.requests[-1]
+    behind = [bool(options.bg_image) for options in (request.options, *request.more_options)]
+    assert behind == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("no json", "outputs"),
+        ('"a"', "outputs"),
+        ("[]", "outputs"),
+        ("[1]", "outputs"),
+        ("[" * 3000, "outputs"),
+        ("{}", "outputs"),
+        ('[{"format": "jpg"}]', "outputs[0].name"),
+        ('[{"name": "con"}]', "outputs[0].name"),
+        ('[{"name": "A"}]', "outputs[0].name"),
+        ('[{"name": "a/../b"}]', "outputs[0].name"),
+        ('[{"name": "a", "outputs": "[]"}]', "outputs[0].outputs"),
+        ('[{"name": "a", "roi": "0 0 1 1"}]', "outputs[0].roi"),
+        ('[{"name": "a", "max_side": 0}]', "outputs[0].max_side"),
+        ('[{"name": "a", "crop": [1]}]', "outputs[0].crop"),
+        ('[{"name": "a"}, {"name": "a"}]', "outputs"),
+        ("[" + ",".join(["{}"] * 9) + "]", "outputs"),
+    ],
+)
+async def test_wrong_outputs_are_named_and_nothing_runs(edge: EdgeStack, text: str, named: str) -> None:
+    answer = await edge.remove(outputs=text)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["title"] == f"Invalid {named} parameter given"
+    assert edge.compositor.requests == []
+    assert edge.books.spent_milli == 0
+
+
+async def test_a_wrong_way_of_packing_is_refused(edge: EdgeStack) -> None:
+    answer = await edge.remove(outputs=outputs({"name": "a"}), outputs_as="tar")
+    assert answer.json()["errors"][0]["title"] == "Invalid outputs_as parameter given"

@@ -25,6 +25,8 @@ QUALITIES: Final = {
 }
 # Light has a colour from this distance of its strongest from its weakest channel on, as the compositor says.
 _LEAST_CHROMA: Final = 40
+# More than the side of any picture.
+MAX_SIDE_PX: Final = 65_535
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -41,6 +43,11 @@ def read_additions(fields: Fields, options: compositor_pb2.RenderOptions) -> Non
             options.despill_strength_percent = strength
     if fields.boolean("keep_metadata", False):
         options.keep_metadata = True
+    max_side_px = fields.read(
+        "max_side", lambda text: parse_whole_number("max_side", text, 1, MAX_SIDE_PX), None
+    )
+    if max_side_px is not None:
+        options.max_size.CopyFrom(image_pb2.Size(width_px=max_side_px, height_px=max_side_px))
     ratio = fields.read("crop_aspect_ratio", lambda text: parse_ratio(text, "crop_aspect_ratio"), None)
     if ratio is not None:
         options.crop.aspect_ratio.CopyFrom(ratio)

@@ -10,6 +10,7 @@ from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.fields.additions import read_additions, read_model, read_quality
+from matteworks_edge.fields.outputs import Packing, WantedOutput, read_outputs, read_packing
 from matteworks_edge.fields.parameters import (
     parse_bg_color,
     parse_channels,
@@ -26,7 +27,7 @@ from matteworks_edge.fields.shadows import combine_shadows, parse_shadow_opaciti
 from matteworks_edge.intake.body import BASE64_FIELDS, FILE_FIELDS, LEGACY_FIELD, RawForm
 from matteworks_outbound.urls import check_url
 from matteworks_removal.offers import Size, Tariff
-from matteworks_removal.service import Counting, RemovalRequest
+from matteworks_removal.service import Counting, Output, RemovalRequest
 from matteworks_removal.sources import PictureSource, RemotePicture, SentPicture, decode_base64
 
 
@@ -38,6 +39,10 @@ class RemovalForm:
     type_level: str
     # Whether the answer is JSON whatever the caller accepts.
     is_told_in_json: bool = False
+    # Of several results, in the request's order; empty: there is one, without a name.
+    output_names: tuple[str, ...] = ()
+    # How they come; None: as the caller accepts.
+    packing: Packing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +62,28 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     background = fields.collect(lambda: _read_background(form))
     size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
     options = _read_options(fields, dialect)
-    quality, model = image_pb2.QUALITY_UNSPECIFIED, ""
+    quality, model, packing = image_pb2.QUALITY_UNSPECIFIED, "", None
+    outputs: tuple[WantedOutput, ...] = ()
     if dialect.has_additions:
-        quality, model = read_quality(fields), read_model(fields)
+        quality, model, packing = read_quality(fields), read_model(fields), read_packing(fields)
+        outputs = read_outputs(form, fields, lambda inner: _read_options(inner, dialect))
     if background is not None and options.HasField("bg_color"):
         fields.errors.append(_multiple_backgrounds())
     fields.raise_if_wrong()
     if source is None or size is None:
         raise AssertionError("an error was found, so it was raised above")
     type_level = fields.read("type_level", parse_type_level, "1")
+    first, *more = [Output(output.options, output.takes_background) for output in outputs] or [
+        Output(options)
+    ]
     request = RemovalRequest(
         source=source,
         background=background,
         tariff=Tariff(size, dialect.preview),
         subject_type=fields.read("type", parse_subject_type, image_pb2.SUBJECT_TYPE_UNSPECIFIED),
-        options=options,
+        options=first.options,
+        takes_background=first.takes_background,
+        more=tuple(more),
         quality=quality,
         model=model,
         scope=f"{dialect.name} {type_level}",
@@ -79,7 +91,8 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         formats=dialect.input_formats,
         counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
     )
-    return RemovalForm(request, type_level, dialect.answers_json(fields))
+    names = tuple(output.name for output in outputs)
+    return RemovalForm(request, type_level, dialect.answers_json(fields), names, packing)
 
 
 def _read_options(fields: Fields, dialect: Dialect) -> compositor_pb2.RenderOptions:

@@ -27,6 +27,15 @@ def prefers_json(accept: str | None) -> bool:
     return json_quality > 0 and json_quality > bytes_quality
 
 
+def accepts(accept: str | None, media_type: str) -> bool:
+    """Whether `media_type` is named in so many words, and not refused."""
+    for part in (accept or "").lower().split(",")[:_MAX_RANGES]:
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        if media_range == media_type and _quality_of(parameters) > 0:
+            return True
+    return False
+
+
 def preferred_picture(accept: str | None) -> str:
     """`png`, `webp` or `jpeg`, whichever is liked best; png when it is a draw or nothing is said."""
     qualities = dict.fromkeys(("png", "webp", "jpeg"), 0.0)

@@ -295,4 +295,7 @@ def _json_text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        # A field that takes a list takes it as text too.
+        return json.dumps(value)
     return value if isinstance(value, str) else UNUSABLE

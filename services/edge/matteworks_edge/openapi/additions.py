@@ -7,7 +7,8 @@ from typing import Final
 
 from matteworks_edge.dialects.base import Schema
 from matteworks_edge.fields.additions import QUALITIES
-from matteworks_edge.openapi.schemas import BOOLEAN, TEXT
+from matteworks_edge.fields.outputs import MAX_OUTPUTS, OUTPUT_FIELDS
+from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object
 
 ADDED_FIELDS: Final[Mapping[str, Schema]] = {
     "despill": {
@@ -35,6 +36,10 @@ ADDED_FIELDS: Final[Mapping[str, Schema]] = {
         **TEXT,
         "description": "Ours: crops, and adds room on two sides until the result has this ratio: W:H.",
     },
+    "max_side": {
+        "type": ["string", "integer"],
+        "description": "Ours: pixels that the longer side of the result may have.",
+    },
     "quality": {
         "type": "string",
         "default": "auto",
@@ -48,4 +53,52 @@ ADDED_FIELDS: Final[Mapping[str, Schema]] = {
         "description": "Ours: name of the network that makes the matte. The same picture, fields and model "
         "give the same bytes. X-Model tells which one was used; a wrong name is refused with the list.",
     },
+    "outputs": {
+        "oneOf": [
+            TEXT,
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_OUTPUTS,
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}},
+                },
+            },
+        ],
+        "description": "Ours: several results of one matte for the price of one. JSON: a list of 1 to "
+        f"{MAX_OUTPUTS} objects, each with a name and any of {', '.join(sorted(OUTPUT_FIELDS))}. What one "
+        "does not name is taken from the form.",
+    },
+    "outputs_as": {
+        **TEXT,
+        "examples": ["zip", "multipart", "json", "urls"],
+        "description": "Ours: how they come: a ZIP of NAME.SUFFIX, multipart/mixed, JSON with base64, or "
+        "JSON with signed URLs of stored results. By default as Accept says, else a ZIP.",
+    },
 }
+_OUTPUT: Final[Schema] = {"name": TEXT, "content_type": TEXT, "width": WHOLE, "height": WHOLE}
+_BASE64: Final[Schema] = {"type": "string", "contentEncoding": "base64"}
+# What is told in JSON when `outputs` is given.
+OUTPUTS_DOCUMENT: Final[Schema] = closed_object(
+    {
+        "data": closed_object(
+            {
+                "outputs": {
+                    "type": "array",
+                    "items": {
+                        "oneOf": [
+                            closed_object({**_OUTPUT, "result_b64": _BASE64}),
+                            closed_object({**_OUTPUT, "url": TEXT, "result_id": TEXT, "expires_at": TEXT}),
+                        ]
+                    },
+                },
+                "foreground_top": WHOLE,
+                "foreground_left": WHOLE,
+                "foreground_width": WHOLE,
+                "foreground_height": WHOLE,
+            }
+        )
+    }
+)

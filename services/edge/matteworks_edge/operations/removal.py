@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
+from matteworks.compositor.v1 import compositor_pb2
 from matteworks_common.settings import MEBIBYTE
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.fields.form import RemovalForm, parse_removal
@@ -26,7 +27,10 @@ from matteworks_edge.intake.incoming import (
     start_deadline,
     while_connected,
 )
+from matteworks_edge.jobs_client import caller_for
+from matteworks_edge.operations.outputs import packed, packing_for, renderings_of
 from matteworks_edge.operations.services import Services
+from matteworks_edge.operations.stored.keeping import keeping
 from matteworks_edge.responses import JSON_TYPE, json_response, rate_limit_headers, removal_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress
@@ -116,10 +120,23 @@ class RemovalEndpoint:
         dialect = exchange.dialect
         accept = request.headers.get("accept")
         progress = Progress(exchange.stages, slot.take, exchange.keep_reservation, exchange.keep_charge)
-        removal = await while_connected(
-            request,
-            services.removals.remove(caller, asked.request, progress, request_id=exchange.request_id),
-        )
+        packing = packing_for(asked.packing, accept) if asked.output_names else None
+        async with keeping(services.jobs, caller_for(caller, dialect.name), URL_LIFETIME_S) as kept:
+
+            async def keep(response: compositor_pb2.RemoveBackgroundResponse) -> None:
+                for rendering in renderings_of(response):
+                    await kept.keep(rendering.image, CONTENT_TYPES[rendering.format])
+
+            removal = await while_connected(
+                request,
+                services.removals.remove(
+                    caller,
+                    asked.request,
+                    progress,
+                    request_id=exchange.request_id,
+                    keep=keep if packing == "urls" else None,
+                ),
+            )
         headers = {
             **removal_headers(removal, dialect, asked.type_level),
             **rate_limit_headers(exchange.rate_limit),
@@ -129,7 +146,11 @@ class RemovalEndpoint:
             headers |= dialect.account_headers(removal.charged_credits_milli, account)
         rendering = removal.response.rendering
         with exchange.stages.measure("respond"):
-            if dialect.result_document and (asked.is_told_in_json or prefers_json(accept)):
+            if packing is not None:
+                body, content_type = await asyncio.to_thread(
+                    packed, packing, removal, asked.output_names, kept.results
+                )
+            elif dialect.result_document and (asked.is_told_in_json or prefers_json(accept)):
                 body = await asyncio.to_thread(dialect.result_document, removal)
                 content_type = JSON_TYPE
             else:

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from matteworks.auth.v1 import auth_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import removal_pb2
-from matteworks_common.errors import MatteworksError
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.fields.form import RemovalForm, parse_removal
 from matteworks_edge.intake.admission import Slot
@@ -28,6 +27,7 @@ from matteworks_edge.intake.incoming import (
 from matteworks_edge.jobs_client import caller_for
 from matteworks_edge.operations.services import Services
 from matteworks_edge.operations.stored.cutout import StoredCutout
+from matteworks_edge.operations.stored.keeping import keeping
 from matteworks_edge.responses import format_credits, json_response, rate_limit_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.service import Progress, Removal
@@ -93,21 +93,13 @@ class StoredRemovalEndpoint:
     ) -> StoredCutout:
         exchange = exchange_of(request)
         owner = caller_for(caller, exchange.dialect.name, self.max_retention_s)
-        stored: list[removal_pb2.StoredResult] = []
-
-        async def keep(response: compositor_pb2.RemoveBackgroundResponse) -> None:
-            rendering = response.rendering
-            stored.append(
-                await self.services.jobs.store(
-                    owner,
-                    rendering.image,
-                    CONTENT_TYPES[rendering.format],
-                    url_lifetime_s=self.url_lifetime_s,
-                )
-            )
-
         start = time.perf_counter()
-        try:
+        async with keeping(self.services.jobs, owner, self.url_lifetime_s) as kept:
+
+            async def keep(response: compositor_pb2.RemoveBackgroundResponse) -> None:
+                rendering = response.rendering
+                await kept.keep(rendering.image, CONTENT_TYPES[rendering.format])
+
             removal = await self.services.removals.remove(
                 caller,
                 asked.request,
@@ -115,18 +107,7 @@ class StoredRemovalEndpoint:
                 request_id=exchange.request_id,
                 keep=keep,
             )
-        except BaseException:
-            for result in stored:
-                await self._drop(caller.account_id, result.result_id)
-            raise
-        return _cutout(stored[0], removal, time.perf_counter() - start)
-
-    async def _drop(self, account_id: str, result_id: str) -> None:
-        """What nobody paid for must not stay. If it cannot be deleted now, it goes when it expires."""
-        try:
-            await self.services.jobs.delete(account_id, result_id)
-        except MatteworksError:
-            return
+        return _cutout(kept.results[0], removal, time.perf_counter() - start)
 
 
 def _cutout(result: removal_pb2.StoredResult, removal: Removal, duration_s: float) -> StoredCutout:
