@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.painting_server import KEY, PaintingServer, painting_server
 from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, RunningStack, stack
 
 INSTALL_TIMEOUT_S = 90
@@ -35,6 +36,24 @@ def running_stack(fast_weights: None, tmp_path_factory: pytest.TempPathFactory) 
     with stack(tmp_path_factory.mktemp("stack"), "--model", FAST_MODEL, *workers) as started:
         print(f"\nthe stack was ready after {started.ready_after_s:.1f} s")
         yield started
+
+
+@pytest.fixture(scope="session")
+def painting_stack(
+    fast_weights: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningStack, PaintingServer]]:
+    """One more stack, which paints prompts by a small server of ours."""
+    with painting_server() as server:
+        settings = {
+            "MATTEWORKS_INFERENCE_PAINTER": "images",
+            "MATTEWORKS_INFERENCE_PAINTER_URL": server.url,
+            "MATTEWORKS_INFERENCE_PAINTER_KEY": KEY,
+            "MATTEWORKS_INFERENCE_PAINTER_MODEL": "painter-1",
+            "MATTEWORKS_INFERENCE_PAINTER_TIMEOUT_S": "5",
+        }
+        directory = tmp_path_factory.mktemp("painting-stack")
+        with stack(directory, "--model", FAST_MODEL, settings=settings) as started:
+            yield started, server
 
 
 @pytest.fixture

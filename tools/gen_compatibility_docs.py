@@ -27,8 +27,8 @@ Marks say how sure the vendor's side is: **V** stated or recorded by the vendor,
 parties, **I** not known: what stands under Matteworks is our decision.
 
 Every provider's API is served at the provider's own paths, a second time under a prefix (`/removebg`,
-`/bgeraser`, `/bgremover`, `/backgrounderase`, `/photoroom`, `/clipdrop`, `/slazzer`, `/picsart`), and alone
-on host names that `MATTEWORKS_EDGE_DIALECT_HOSTS` gives it; [migrating.md](migrating.md) shows the line that
+`/bgeraser`, `/bgremover`, `/backgrounderase`, `/photoroom`, `/clipdrop`, `/slazzer`, `/picsart`,
+`/openai`), and alone on host names that `MATTEWORKS_EDGE_DIALECT_HOSTS` gives it; [migrating.md](migrating.md) shows the line that
 changes. Only remove.bg's API makes a PNG smaller than 10 megapixels, and only it refuses GIF pictures: a
 client that sends an animation counts on the refusal, and would else pay for the first frame alone. HEIC,
 AVIF, TIFF and BMP are read by all. `format=avif` and `format=webp_lossless` are ours.
@@ -42,6 +42,7 @@ AVIF, TIFF and BMP are read by all. `format=avif` and `format=webp_lossless` are
 TITLES = {
     "bgeraser": "bgeraser",
     "bgeraser-tools": "bgeraser's tools",
+    "openai": "OpenAI's images/edits",
     "bgremover": "bgremover",
     "backgrounderase": "BackgroundErase",
     "photoroom": "Photoroom",

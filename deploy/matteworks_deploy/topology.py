@@ -200,9 +200,11 @@ SERVICES = (
         "inference",
         Protocol.GRPC,
         50052,
-        ("common", "imaging"),
+        ("common", "imaging", "outbound"),
         rpcs=(
             Rpc("matteworks.inference.v1.InferenceService", Retry.ALWAYS, 2, try_timeout_s=45.0),
+            # A server may have painted, and cost, already.
+            Rpc("matteworks.inference.v1.InpaintingService", Retry.UNSEEN, 1),
             Rpc("inference.GRPCInferenceService", Retry.ALWAYS, 2, try_timeout_s=45.0),
         ),
         max_requests=64,

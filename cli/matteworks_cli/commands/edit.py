@@ -1,4 +1,4 @@
-"""`matteworks edit`: crop, erase, expand and correct a picture through the services of a running stack."""
+"""`matteworks edit`: crop, erase, fill, expand and correct a picture by a running stack."""
 
 from __future__ import annotations
 
@@ -70,6 +70,22 @@ def erase(
     _edit(target, state, output, lambda client, format_: client.erase(photo, mask, format=format_).image)
 
 
+def fill(
+    photo: PhotoArgument,
+    output: OutputArgument,
+    mask: Annotated[
+        Path, typer.Option(help="Picture of the same size: white is painted.", exists=True, dir_okay=False)
+    ],
+    prompt: Annotated[str, typer.Option(help="What to paint; needs a generative server.")],
+    target: TargetOption = "",
+    state: StateOption = DEFAULT_STATE_DIRECTORY,
+) -> None:
+    """Paint a part of a picture as a prompt says. Without a prompt: `edit erase`."""
+    _edit(
+        target, state, output, lambda client, format_: client.fill(photo, mask, prompt, format=format_).image
+    )
+
+
 def expand(
     photo: PhotoArgument,
     output: OutputArgument,
@@ -78,6 +94,7 @@ def expand(
     bottom: Annotated[int, typer.Option(min=0, help="Rows below.")] = 0,
     left: Annotated[int, typer.Option(min=0, help="Columns to the left.")] = 0,
     ratio: Annotated[str, typer.Option(help="W:H: as much as that needs.")] = "",
+    prompt: Annotated[str, typer.Option(help="What to paint there; needs a generative server.")] = "",
     target: TargetOption = "",
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
@@ -92,6 +109,7 @@ def expand(
                 photo,
                 borders_px=borders if any(borders) else None,
                 aspect_ratio=_ratio(ratio) if ratio else None,
+                prompt=prompt,
                 format=format_,
             ).image
         ),

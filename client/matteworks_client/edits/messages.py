@@ -93,17 +93,31 @@ def erase_request(picture: Picture, mask: Picture, format_: Format | None) -> ed
     )
 
 
+def fill_request(
+    picture: Picture, mask: Picture, prompt: str, format_: Format | None
+) -> edit_pb2.FillRequest:
+    """What is white in `mask` is painted as `prompt` says."""
+    return edit_pb2.FillRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        mask_image=picture_bytes(mask),
+        prompt=prompt,
+        output=_output(format_),
+    )
+
+
 def expand_request(
     picture: Picture,
     borders_px: tuple[int, int, int, int] | None,
     aspect_ratio: tuple[int, int] | None,
+    prompt: str,
     format_: Format | None,
 ) -> edit_pb2.ExpandRequest:
     """Raises ValueError unless exactly one of `borders_px` and `aspect_ratio` is given."""
     if (borders_px is None) == (aspect_ratio is None):
         raise ValueError("give borders_px or aspect_ratio, one of both")
     request = edit_pb2.ExpandRequest(
-        request_id=new_request_id(), image=picture_bytes(picture), output=_output(format_)
+        request_id=new_request_id(), image=picture_bytes(picture), prompt=prompt, output=_output(format_)
     )
     if borders_px is not None:
         top, right, bottom, left = borders_px

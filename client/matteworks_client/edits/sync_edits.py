@@ -45,17 +45,35 @@ class SyncEdits:
         request = messages.erase_request(picture, mask, format)
         return messages.edited_of((self._call(self._edits.Erase, request, timeout_s)).picture)
 
+    def fill(
+        self,
+        picture: Picture,
+        mask: Picture,
+        prompt: str,
+        *,
+        format: Format | None = None,
+        timeout_s: float | None = None,
+    ) -> EditedPicture:
+        """The picture, painted as `prompt` says where `mask`, of the same size, is white. Needs a generative
+        server: without one the error's reason is TOOL_UNAVAILABLE.
+        """
+        request = messages.fill_request(picture, mask, prompt, format)
+        return messages.edited_of((self._call(self._edits.Fill, request, timeout_s)).picture)
+
     def expand(
         self,
         picture: Picture,
         *,
         borders_px: tuple[int, int, int, int] | None = None,
         aspect_ratio: tuple[int, int] | None = None,
+        prompt: str = "",
         format: Format | None = None,
         timeout_s: float | None = None,
     ) -> EditedPicture:
-        """The picture with filled borders (top, right, bottom, left), or as much of them as a ratio needs."""
-        request = messages.expand_request(picture, borders_px, aspect_ratio, format)
+        """The picture with filled borders (top, right, bottom, left), or as much of them as a ratio needs. A
+        `prompt` says what to paint in them, as of `fill`.
+        """
+        request = messages.expand_request(picture, borders_px, aspect_ratio, prompt, format)
         answer = self._call(self._edits.Expand, request, timeout_s)
         return messages.edited_of(answer.picture, answer.original)
 

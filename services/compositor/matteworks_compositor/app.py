@@ -23,8 +23,11 @@ from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
 from matteworks_compositor.editing.kept_mattes import KeptMattes
 from matteworks_compositor.editing.network_mattes import NetworkMattes
+from matteworks_compositor.editing.painting.by_prompt import Painting
+from matteworks_compositor.editing.painting.client import PaintingClient
 from matteworks_compositor.editing.selector import Selector
 from matteworks_compositor.editing.servicer import EditServicer
+from matteworks_compositor.editing.workbench import Workbench
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
@@ -72,15 +75,15 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             CompositorMetrics(registry, admission, turns),
             settings.max_message_bytes - ENVELOPE_BYTES,
         )
-        editor = Editor(
+        bench = Workbench(
             decoder,
-            mattes,
             executor,
             admission,
             threads=threads,
             max_result_bytes=settings.max_message_bytes - ENVELOPE_BYTES,
         )
-
+        editor = Editor(bench, mattes)
+        painting = Painting(bench, PaintingClient(channel, settings.painting_timeout_s))
         network_mattes = NetworkMattes(compositor, decoder, executor, KeptMattes(clock))
         corrector = Corrector(compositor, network_mattes, decoder, executor, threads=threads)
         selector = Selector(compositor, network_mattes, decoder, executor, threads=threads)
@@ -89,7 +92,9 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
                 CompositorServicer(compositor), server
             )
-            edit_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(editor, corrector, selector), server)
+            edit_pb2_grpc.add_EditServiceServicer_to_server(
+                EditServicer(editor, painting, corrector, selector), server
+            )
 
         return App(
             name="compositor",

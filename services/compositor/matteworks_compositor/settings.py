@@ -23,6 +23,9 @@ class CompositorSettings(ServiceSettings):
     inference_timeout_s: float = Field(
         60.0, gt=0, description="Seconds that one call of the inference service may take at most."
     )
+    painting_timeout_s: float = Field(
+        100.0, gt=0, description="Seconds that painting a hole from a prompt may take at most."
+    )
     shared_memory_directory: str = Field(
         "",
         description="A directory in memory (tmpfs) in which pixels are left for inference services on this "

@@ -245,6 +245,9 @@ PUBLIC_ERRORS: Final[Mapping[Reason, PublicError]] = {
     reasons.ERROR_REASON_TOOL_UNAVAILABLE: PublicError(
         501, "tool_unavailable", "This tool is not installed here", ""
     ),
+    reasons.ERROR_REASON_PAINTER_FAILED: PublicError(
+        502, "painter_failed", "The generative server failed", ""
+    ),
     reasons.ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: PublicError(
         409, "too_many_webhook_endpoints", "Too many webhook endpoints", ""
     ),
@@ -256,6 +259,8 @@ _MISSING: Final = {
     "limit_mb": "22",
 }
 _RETRIED: Final = (429, 503)
+# What is not installed does not come by itself, and what a generative server failed at may cost each time.
+_USELESS_TO_REPEAT: Final = (501, 502)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +271,8 @@ class ErrorAnswer:
     errors: tuple[dict[str, str], ...]
     headers: dict[str, str]
     request_id: str = ""
+    # The field that the first error is about; empty: none.
+    field: str = ""
 
     @property
     def sentence(self) -> str:
@@ -291,7 +298,10 @@ def answer_for(
     headers = {}
     if status in _RETRIED:
         headers["Retry-After"] = str(max(1, math.ceil(errors[0].retry_after_s or 1)))
-    return ErrorAnswer(status, told, headers, request_id)
+    if status in _USELESS_TO_REPEAT:
+        # Clients of OpenAI repeat whatever fails at the server, unless they are told not to.
+        headers["X-Should-Retry"] = "false"
+    return ErrorAnswer(status, told, headers, request_id, errors[0].field)
 
 
 def _public(error: MatteworksError, overrides: Mapping[Reason, PublicError]) -> PublicError:

@@ -12,6 +12,7 @@ from matteworks_edge.dialects.bgeraser import BGERASER
 from matteworks_edge.dialects.bgeraser_tools import BGERASER_TOOLS
 from matteworks_edge.dialects.bgremover import BGREMOVER
 from matteworks_edge.dialects.clipdrop import CLIPDROP
+from matteworks_edge.dialects.openai import OPENAI
 from matteworks_edge.dialects.photoroom import PHOTOROOM
 from matteworks_edge.dialects.picsart import PICSART
 from matteworks_edge.dialects.remove_bg import REMOVE_BG
@@ -24,6 +25,8 @@ PROVIDERS: Final = (
     REMOVE_BG,
     BGERASER,
     BGERASER_TOOLS,
+    # Before bgremover, which has what else is below /v1/images.
+    OPENAI,
     BGREMOVER,
     BACKGROUNDERASE,
     PHOTOROOM,

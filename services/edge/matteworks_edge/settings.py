@@ -16,6 +16,7 @@ DIALECT_NAMES: Final = (
     "remove.bg",
     "bgeraser",
     "bgeraser-tools",
+    "openai",
     "bgremover",
     "backgrounderase",
     "photoroom",

@@ -17,7 +17,7 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
-from matteworks.inference.v1 import inference_pb2_grpc
+from matteworks.inference.v1 import inference_pb2_grpc, inpainting_pb2_grpc
 from matteworks.inference.v2 import open_inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
@@ -49,6 +49,9 @@ from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
 from matteworks_inference.subject.networks import SubjectNetworks
+from matteworks_inference.tasks.inpainting.choice import open_painter
+from matteworks_inference.tasks.inpainting.inpainting import Inpainting
+from matteworks_inference.tasks.inpainting.servicer import INPAINTING_NAME, InpaintingServicer
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
 from matteworks_inference.tasks.segmentation.mattes import Mattes
 from matteworks_inference.tasks.segmentation.segmenter import Segmenter
@@ -160,7 +163,16 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         is_ready=lambda: queue.is_alive,
     )
 
+    inpainting = Inpainting(
+        open_painter(settings, workers, opened),
+        given.clock,
+        metrics,
+        max_requests=settings.painter_max_requests,
+        timeout_s=settings.painter_timeout_s,
+    )
+
     def add_servicers(server: grpc.aio.Server) -> None:
+        inpainting_pb2_grpc.add_InpaintingServiceServicer_to_server(InpaintingServicer(inpainting), server)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             OpenInferenceServicer(open_models), server
@@ -172,7 +184,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
 
     return App(
         name="inference",
-        service_names=(SERVICE_NAME, OPEN_INFERENCE_NAME),
+        service_names=(SERVICE_NAME, INPAINTING_NAME, OPEN_INFERENCE_NAME),
         add_servicers=add_servicers,
         checks={"engine": check_engine},
         registry=registry,

@@ -40,6 +40,10 @@ class InferenceMetrics:
             prefix + "segmented", "Mattes made, by model and subject type.", ["model", "subject_type"],
             registry=registry,
         )  # fmt: skip
+        self.painted = Counter(
+            prefix + "painted", "Holes painted, by outcome: ok, failed, timeout, cancelled.", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
         self.device_seconds = Counter(
             prefix + "device_busy_seconds", "Time that the device was at work.", registry=registry
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from matteworks_common.settings import ServiceSettings
@@ -90,6 +90,40 @@ class InferenceSettings(ServiceSettings):
         True, description="Whether the two small networks that tell the subject's type are run."
     )
 
+    painter: Literal["none", "images", "open_inference"] = Field(
+        "none",
+        description="What paints from a prompt: images, a server that speaks OpenAI's images/edits; "
+        "open_inference, a model on a server that speaks the Open Inference Protocol; none: prompts are "
+        "refused.",
+    )
+    painter_url: str = Field(
+        "",
+        description="Where the painter is: of images the URL before /images/edits, such as "
+        "https://api.openai.com/v1; of open_inference grpc://host:port, or grpcs:// for TLS.",
+    )
+    painter_key: SecretStr = Field(
+        SecretStr(""), description="Sent to a painter of kind images as a bearer token; empty: none is."
+    )
+    painter_model: str = Field("", description="The painter's model; open_inference needs one.")
+    painter_sizes: str = Field(
+        "1024x1024,1536x1024,1024x1536",
+        description="Sizes that the painter works in, WxH by commas; the nearest in shape is used.",
+    )
+    painter_timeout_s: float = Field(
+        90.0, gt=0, description="Seconds that painting one picture may take at most."
+    )
+    painter_max_requests: int = Field(
+        8, ge=1, description="Pictures painted at once; beyond it requests are refused at once."
+    )
+
+    @field_validator("painter_sizes")
+    @classmethod
+    def _real_sizes(cls, value: str) -> str:
+        for width_px, height_px in _sizes(value):
+            if not (64 <= width_px <= 4096 and 64 <= height_px <= 4096):
+                raise ValueError("each side of a size has 64 to 4096 pixels")
+        return value
+
     @field_validator("models")
     @classmethod
     def _no_empty_names(cls, value: str) -> str:
@@ -103,7 +137,23 @@ class InferenceSettings(ServiceSettings):
         return tuple(part.strip() for part in self.models.split(",") if part.strip())
 
     @property
+    def painter_sizes_px(self) -> tuple[tuple[int, int], ...]:
+        """`painter_sizes`, taken apart: width and height."""
+        return _sizes(self.painter_sizes)
+
+    @property
     def batch_items(self) -> int:
         """Pictures that may share a device run, 1 or more."""
         # On a CPU a batch of n takes n times as long as one, so sharing would only add waiting.
         return self.max_batch_items or (1 if self.device == "cpu" else 8)
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Raises ValueError."""
+    sizes = []
+    for part in text.split(","):
+        width, _, height = part.strip().partition("x")
+        if not (width.isdecimal() and height.isdecimal()):
+            raise ValueError("write sizes as WxH, separated by commas")
+        sizes.append((int(width), int(height)))
+    return tuple(sizes)

@@ -117,6 +117,10 @@ class EditClient:
         """A picture with a part filled from around it."""
         return await call(self._stub.Erase, request, timeout_s=self._timeout_s)
 
+    async def fill(self, request: edit_pb2.FillRequest) -> edit_pb2.FillResponse:
+        """A picture with a part painted from a prompt."""
+        return await call(self._stub.Fill, request, timeout_s=self._timeout_s)
+
     async def correct(self, request: edit_pb2.CorrectRequest) -> edit_pb2.CorrectResponse:
         """A cut-out with its matte corrected by strokes."""
         return await call(self._stub.Correct, request, timeout_s=self._timeout_s)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from matteworks_common.errors import InvalidField
 from matteworks_compositor.geometry import Margins, pad_to_ratio
 from matteworks_imaging.box import Box, Size, round_half_up
+from matteworks_imaging.header import MAX_PIXELS
 
-__all__ = ["largest_of_ratio", "missing_for_ratio", "with_room"]
+__all__ = ["AspectRatio", "expanded_size", "largest_of_ratio", "missing_for_ratio", "with_room"]
+
+
+@dataclass(frozen=True, slots=True)
+class AspectRatio:
+    """Width to height."""
+
+    width: int
+    height: int
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Both numbers."""
+        return self.width, self.height
 
 
 def largest_of_ratio(picture: Size, ratio: tuple[int, int], subject: Box) -> Box:
@@ -30,3 +47,22 @@ def with_room(picture: Size, subject: Box, room: Margins) -> Box:
 def missing_for_ratio(picture: Size, ratio: tuple[int, int]) -> Margins:
     """The borders with which `picture` has `ratio`; none when it has it already."""
     return pad_to_ratio(picture, Margins(), ratio)
+
+
+def expanded_size(picture: Size, borders: Margins, *, is_ratio: bool) -> Size:
+    """The size of `picture` with `borders`.
+
+    Raises InvalidField for borders of nothing, wider than the picture, or of too many pixels in all.
+    """
+    field = "aspect_ratio" if is_ratio else "borders"
+    across, down = borders.left_px + borders.right_px, borders.top_px + borders.bottom_px
+    if across + down == 0:
+        raise InvalidField(field, "Ask for more than the picture has already.")
+    if max(borders.left_px, borders.right_px) > picture.width_px or (
+        max(borders.top_px, borders.bottom_px) > picture.height_px
+    ):
+        raise InvalidField(field, "Widen each side by at most as much as the picture measures that way.")
+    size = Size(picture.width_px + across, picture.height_px + down)
+    if size.pixel_count > MAX_PIXELS:
+        raise InvalidField(field, f"Stay within {MAX_PIXELS // 1_000_000} megapixels in all.")
+    return size

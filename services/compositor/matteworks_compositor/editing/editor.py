@@ -2,106 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TypeVar
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks_common.context import current_call
-from matteworks_common.errors import InvalidField, InvalidPicture
 from matteworks_common.stages import Stages
-from matteworks_compositor.admission import Admission
-from matteworks_compositor.compositor import INPUT_WEIGHTS, OUTPUT_WEIGHTS
-from matteworks_compositor.editing.areas import largest_of_ratio, missing_for_ratio, with_room
+from matteworks_compositor.editing.areas import (
+    AspectRatio,
+    expanded_size,
+    largest_of_ratio,
+    missing_for_ratio,
+    with_room,
+)
+from matteworks_compositor.editing.holes import Mask, check_mask, read_hole
+from matteworks_compositor.editing.workbench import (
+    Edited,
+    EditOutput,
+    Workbench,
+    check_output_size,
+    with_alpha,
+)
 from matteworks_compositor.geometry import Margins, pad_to_ratio
 from matteworks_compositor.inference_client import MatteSource
 from matteworks_compositor.kernels.filling import fill_holes
-from matteworks_compositor.kernels.flattening import flatten_onto
-from matteworks_compositor.options.model import CropMargins, OutputFormat, Quality, SubjectType
+from matteworks_compositor.options.model import CropMargins, Quality, SubjectType
 from matteworks_compositor.options.rules import margins_in_pixels
-from matteworks_compositor.pipeline.steps.encode import encode_as
 from matteworks_compositor.pipeline.steps.matte import SURE_ALPHA, unknown_foreground
 from matteworks_compositor.pipeline.steps.subject_box import VISIBLE_ALPHA
 from matteworks_imaging.box import Box, Size, scale_box_outwards
-from matteworks_imaging.decoding import Decoded, Decoder
-from matteworks_imaging.header import MAX_PIXELS
+from matteworks_imaging.decoding import Decoded
 from matteworks_imaging.limits import PictureFile
 from matteworks_imaging.network_view import network_view
 from matteworks_imaging.resampling import array_size
 
-__all__ = ["AspectRatio", "EditOutput", "Edited", "Editor"]
+__all__ = ["Editor"]
 
 Bytes8 = NDArray[np.uint8]
-T = TypeVar("T")
-MOST_ERASED = 0.8
 # Share of an enlarged picture that there must be to copy from without its subject.
 LEAST_SOURCE = 0.03
 # How far from its borders a picture is repeated in them at least.
 LEAST_REACH_PX = 32
 
 
-@dataclass(frozen=True, slots=True)
-class AspectRatio:
-    """Width to height."""
-
-    width: int
-    height: int
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Both numbers."""
-        return self.width, self.height
-
-
-@dataclass(frozen=True, slots=True)
-class EditOutput:
-    """The file to make; never AUTO or ZIP. `quality` 1 to 100 of lossy formats, None: the format's own."""
-
-    format: OutputFormat = OutputFormat.PNG
-    quality: int | None = None
-    keep_metadata: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """A finished file. `area` is where what was given, or what was taken, lies; see each tool."""
-
-    content: bytes
-    format: OutputFormat
-    size: Size
-    area: Box
-
-
 class Editor:
-    """Edits pictures, as many at once as `admission` lets in; results of at most `max_result_bytes`.
+    """Edits pictures on `bench`.
 
     Every method raises LimitExceeded (OVERLOADED), InvalidPicture (FAILED_TO_READ_IMAGE;
     RESOLUTION_TOO_HIGH for a result that no message can hold), and what it says itself.
     """
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        mattes: MatteSource,
-        executor: Executor,
-        admission: Admission,
-        *,
-        threads: int,
-        max_result_bytes: int,
-    ) -> None:
-        self._decoder = decoder
+    def __init__(self, bench: Workbench, mattes: MatteSource) -> None:
+        self._bench = bench
         self._mattes = mattes
-        self._executor = executor
-        self._admission = admission
-        self._threads = threads
-        self._max_result_bytes = max_result_bytes
 
     async def crop(
         self, file: PictureFile, wanted: Box | AspectRatio | CropMargins, output: EditOutput, stages: Stages
@@ -110,36 +62,34 @@ class Editor:
 
         A ratio is centred on the subject. Raises InvalidPicture (UNKNOWN_FOREGROUND) when there is none.
         """
-        async with self._admission.admit(_weight([file], output), _remaining_s()):
-            decoded = await self._compute("decode", stages, lambda: self._decode(file, output))
+        async with self._bench.admit([file], output):
+            decoded = await self._bench.compute("decode", stages, lambda: self._bench.decode(file, output))
             if isinstance(wanted, Box):
                 area = wanted
             else:
                 with stages.measure("segment"):
                     subject = await self._subject_of(decoded)
                 area = _area(decoded.size, subject, wanted)
-            part = _rgba(decoded, area)
-            return await self._compute("encode", stages, lambda: self._encode(part, decoded, output, area))
+            check_output_size(area.size, output)
+            part = with_alpha(decoded, area)
+            return await self._bench.compute(
+                "encode", stages, lambda: self._bench.encode(part, decoded, output, area)
+            )
 
-    async def erase(self, file: PictureFile, mask: PictureFile, output: EditOutput, stages: Stages) -> Edited:
+    async def erase(self, file: PictureFile, mask: Mask, output: EditOutput, stages: Stages) -> Edited:
         """The picture, filled where `mask` is set; `area` is all of it.
 
         Raises InvalidField for a mask of another size, an empty one, and one of nearly everything.
         """
-        if mask.size != file.size:
-            raise InvalidField(
-                "mask_image",
-                f"Send a mask of the picture's size, {file.size.width_px} × {file.size.height_px} pixels.",
-            )
-        async with self._admission.admit(_weight([file, mask], output), _remaining_s()):
-            decoded = await self._compute("decode", stages, lambda: self._decode(file, output))
-            hole = await self._compute(
-                "mask", stages, lambda: _threshold(self._decoder.decode_matte(mask), decoded.size)
-            )
-            decoded = await self._compute("fill", stages, lambda: _fill(decoded, hole))
+        bench, files = self._bench, check_mask(file, mask)
+        check_output_size(file.size, output)
+        async with bench.admit(files, output):
+            decoded = await bench.compute("decode", stages, lambda: bench.decode(file, output))
+            hole = await bench.compute("mask", stages, lambda: read_hole(bench.decoder, mask, decoded))
+            decoded = await bench.compute("fill", stages, lambda: _fill(decoded, hole))
             whole = Box(0, 0, decoded.size.width_px, decoded.size.height_px)
-            canvas = _rgba(decoded, whole)
-            return await self._compute("encode", stages, lambda: self._encode(canvas, decoded, output, whole))
+            canvas = with_alpha(decoded, whole)
+            return await bench.compute("encode", stages, lambda: bench.encode(canvas, decoded, output, whole))
 
     async def expand(
         self, file: PictureFile, wanted: Margins | AspectRatio, output: EditOutput, stages: Stages
@@ -149,19 +99,19 @@ class Editor:
         Raises InvalidField for borders of nothing, wider than the picture, or of too many pixels in all.
         """
         borders = wanted if isinstance(wanted, Margins) else missing_for_ratio(file.size, wanted.sides)
-        size = _expanded(file.size, borders, is_ratio=isinstance(wanted, AspectRatio))
+        size = expanded_size(file.size, borders, is_ratio=isinstance(wanted, AspectRatio))
+        check_output_size(size, output)
         growth = -(-size.pixel_count // file.size.pixel_count)
-        async with self._admission.admit(_weight([file], output) * growth, _remaining_s()):
-            decoded = await self._compute("decode", stages, lambda: self._decode(file, output))
+        async with self._bench.admit([file], output, growth):
+            decoded = await self._bench.compute("decode", stages, lambda: self._bench.decode(file, output))
             area = Box(borders.left_px, borders.top_px, decoded.size.width_px, decoded.size.height_px)
             with stages.measure("segment"):
                 matte = await self._matte_of(decoded)
-            larger = await self._compute("fill", stages, lambda: _widen(decoded, borders, matte))
-            canvas = _rgba(larger, Box(0, 0, size.width_px, size.height_px))
-            return await self._compute("encode", stages, lambda: self._encode(canvas, decoded, output, area))
-
-    def _decode(self, file: PictureFile, output: EditOutput) -> Decoded:
-        return self._decoder.decode(file, with_metadata=output.keep_metadata)
+            larger = await self._bench.compute("fill", stages, lambda: _widen(decoded, borders, matte))
+            canvas = with_alpha(larger, Box(0, 0, size.width_px, size.height_px))
+            return await self._bench.compute(
+                "encode", stages, lambda: self._bench.encode(canvas, decoded, output, area)
+            )
 
     async def _subject_of(self, decoded: Decoded) -> Box:
         matte = await self._matte_of(decoded)
@@ -172,7 +122,7 @@ class Editor:
 
     async def _matte_of(self, decoded: Decoded) -> Bytes8:
         """h×w, stretched over the picture."""
-        seen = await self._run(lambda: network_view(decoded.pixels, decoded.alpha))
+        seen = await self._bench.run(lambda: network_view(decoded.pixels, decoded.alpha))
         found = await self._mattes.segment(
             seen,
             source_size=decoded.size,
@@ -181,43 +131,6 @@ class Editor:
             subject_type=SubjectType.UNSPECIFIED,
         )
         return found.matte
-
-    def _encode(self, canvas: Bytes8, decoded: Decoded, output: EditOutput, area: Box) -> Edited:
-        if output.format.is_flat and canvas.shape[2] == 4:
-            canvas = flatten_onto(np.full((*canvas.shape[:2], 3), 255, np.uint8), canvas)
-        content = encode_as(output.format, canvas, self._threads, output.quality, decoded.metadata)
-        if len(content) > self._max_result_bytes:
-            raise InvalidPicture(
-                reasons.ERROR_REASON_RESOLUTION_TOO_HIGH,
-                f"The result has {len(content) // 2**20} MB; at most {self._max_result_bytes // 2**20} can "
-                "be sent. Ask for a format that packs better.",
-            )
-        return Edited(content, output.format, array_size(canvas), area)
-
-    async def _compute(self, stage: str, stages: Stages, work: Callable[[], T]) -> T:
-        with stages.measure(stage):
-            return await self._run(work)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        """`work` on a worker thread. When cancelled it returns only after it, since its memory is counted."""
-        context = contextvars.copy_context()
-        done = asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            await asyncio.wait([done])
-            raise
-
-
-def _remaining_s() -> float | None:
-    call = current_call.get()
-    return call.remaining_s() if call else None
-
-
-def _weight(files: list[PictureFile], output: EditOutput) -> int:
-    read = sum(file.header.megapixels * INPUT_WEIGHTS.get(file.header.format, 1) for file in files)
-    written = files[0].header.megapixels * OUTPUT_WEIGHTS.get(output.format, 1)
-    return max(read, written)
 
 
 def _area(picture: Size, subject: Box, wanted: AspectRatio | CropMargins) -> Box:
@@ -229,22 +142,6 @@ def _area(picture: Size, subject: Box, wanted: AspectRatio | CropMargins) -> Box
     return with_room(picture, subject, room)
 
 
-def _rgba(decoded: Decoded, area: Box) -> Bytes8:
-    """A part of the picture: H×W×4 where the file is transparent anywhere, else H×W×3."""
-    part = decoded.pixels[area.slices]
-    return part if decoded.alpha is None else np.dstack((part, decoded.alpha[area.slices]))
-
-
-def _threshold(matte: Bytes8, picture: Size) -> Bytes8:
-    hole = np.asarray(cv2.inRange(matte, 128, 255), np.uint8)
-    count = cv2.countNonZero(hole)
-    if array_size(hole) != picture or count == 0:
-        raise InvalidField("mask_image", "Send a mask that is white where the picture is to be filled.")
-    if count > MOST_ERASED * hole.size:
-        raise InvalidField("mask_image", "Leave at least a fifth of the picture to fill the rest from.")
-    return hole
-
-
 def _fill(decoded: Decoded, hole: Bytes8) -> Decoded:
     pixels, alpha = decoded.pixels, decoded.alpha
     # The decoder may hand out its own memory, which nobody may write to.
@@ -253,21 +150,6 @@ def _fill(decoded: Decoded, hole: Bytes8) -> Decoded:
     if alpha is not None:
         alpha = np.maximum(alpha, hole)
     return Decoded(pixels, alpha, decoded.metadata)
-
-
-def _expanded(picture: Size, borders: Margins, *, is_ratio: bool) -> Size:
-    field = "aspect_ratio" if is_ratio else "borders"
-    across, down = borders.left_px + borders.right_px, borders.top_px + borders.bottom_px
-    if across + down == 0:
-        raise InvalidField(field, "Ask for more than the picture has already.")
-    if max(borders.left_px, borders.right_px) > picture.width_px or (
-        max(borders.top_px, borders.bottom_px) > picture.height_px
-    ):
-        raise InvalidField(field, "Widen each side by at most as much as the picture measures that way.")
-    size = Size(picture.width_px + across, picture.height_px + down)
-    if size.pixel_count > MAX_PIXELS:
-        raise InvalidField(field, f"Stay within {MAX_PIXELS // 1_000_000} megapixels in all.")
-    return size
 
 
 def _middle(picture: Size, borders: Margins) -> Bytes8:

@@ -9,11 +9,15 @@ from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2, edit_pb2_grpc
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
+from matteworks_compositor.editing.areas import AspectRatio
 from matteworks_compositor.editing.correction_wire import read_correction
 from matteworks_compositor.editing.corrector import Corrector
-from matteworks_compositor.editing.editor import AspectRatio, Edited, Editor, EditOutput
+from matteworks_compositor.editing.editor import Editor
+from matteworks_compositor.editing.holes import Mask, MaskRule
+from matteworks_compositor.editing.painting.by_prompt import Painting
 from matteworks_compositor.editing.selection_wire import read_selection
 from matteworks_compositor.editing.selector import Selector
+from matteworks_compositor.editing.workbench import Edited, EditOutput
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.options.model import CropMargins, OutputFormat
 from matteworks_compositor.options.parsing import (
@@ -24,7 +28,7 @@ from matteworks_compositor.options.parsing import (
     parse_region,
 )
 from matteworks_compositor.servicer import request_id, write_rendering
-from matteworks_imaging.box import Box
+from matteworks_imaging.box import Box, Size
 from matteworks_imaging.limits import PictureFile, admit_file
 from matteworks_imaging.region import resolve_region
 
@@ -34,8 +38,9 @@ __all__ = ["EditServicer"]
 class EditServicer(edit_pb2_grpc.EditServiceServicer):
     """`matteworks.compositor.v1.EditService`."""
 
-    def __init__(self, editor: Editor, corrector: Corrector, selector: Selector) -> None:
+    def __init__(self, editor: Editor, painting: Painting, corrector: Corrector, selector: Selector) -> None:
         self._editor = editor
+        self._painting = painting
         self._corrector = corrector
         self._selector = selector
 
@@ -52,10 +57,20 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
     async def Erase(self, request: edit_pb2.EraseRequest, context: Any) -> edit_pb2.EraseResponse:
         """See the proto."""
         output = _read_output(request.output)
-        picture, mask = admit_file(request.image), admit_file(request.mask_image, "mask_image")
+        picture, mask = admit_file(request.image), _read_mask(request)
         stages = Stages()
         edited = await self._editor.erase(picture, mask, output, stages)
         return edit_pb2.EraseResponse(picture=_write(edited), stages=stages.to_proto())
+
+    async def Fill(self, request: edit_pb2.FillRequest, context: Any) -> edit_pb2.FillResponse:
+        """See the proto."""
+        output = _read_output(request.output)
+        picture, mask = admit_file(request.image), _read_mask(request)
+        stages = Stages()
+        painted = await self._painting.fill(picture, mask, request.prompt, output, stages)
+        return edit_pb2.FillResponse(
+            picture=_write(painted.edited), painter=painted.painter, stages=stages.to_proto()
+        )
 
     async def Correct(self, request: edit_pb2.CorrectRequest, context: Any) -> edit_pb2.CorrectResponse:
         """See the proto."""
@@ -84,7 +99,11 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         output, amount = _read_output(request.output), _read_amount(request)
         picture = admit_file(request.image)
         stages = Stages()
-        edited = await self._editor.expand(picture, amount, output, stages)
+        if request.prompt.strip():
+            painted = await self._painting.expand(picture, amount, request.prompt, output, stages)
+            edited = painted.edited
+        else:
+            edited = await self._editor.expand(picture, amount, output, stages)
         return edit_pb2.ExpandResponse(
             picture=_write(edited), original=_write_box(edited.area), stages=stages.to_proto()
         )
@@ -99,6 +118,13 @@ def _read_area(request: edit_pb2.CropRequest, picture: PictureFile) -> Box | Asp
     if kind == "subject":
         return parse_margins(request.subject)
     raise InvalidField("area", "Give a box, an aspect ratio, or room around the subject.")
+
+
+def _read_mask(request: edit_pb2.EraseRequest | edit_pb2.FillRequest) -> Mask:
+    rule = parse_choice("mask_rule", request.mask_rule, MaskRule, MaskRule.LIGHT)
+    if rule is MaskRule.TRANSPARENT and not request.mask_image:
+        return Mask(None, rule)
+    return Mask(admit_file(request.mask_image, "mask_image"), rule)
 
 
 def _read_amount(request: edit_pb2.ExpandRequest) -> Margins | AspectRatio:
@@ -130,7 +156,17 @@ def _read_output(message: edit_pb2.EditOutput) -> EditOutput:
         OutputFormat.PNG if format_ is OutputFormat.AUTO else format_,
         parse_percentage(message, "encoding_quality", 1, None),
         message.keep_metadata,
+        _read_size(message),
+        message.is_opaque,
     )
+
+
+def _read_size(message: edit_pb2.EditOutput) -> Size | None:
+    if not message.HasField("size"):
+        return None
+    if min(message.size.width_px, message.size.height_px) < 1:
+        raise InvalidField("output.size", "Give a width and a height of 1 pixel or more.")
+    return Size(message.size.width_px, message.size.height_px)
 
 
 def _write(edited: Edited) -> edit_pb2.EditedPicture:

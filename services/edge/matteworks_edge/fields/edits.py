@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
-from matteworks_common.errors import FailedPrecondition, InvalidField
+from matteworks_common.errors import InvalidField
 from matteworks_edge.fields.parameters import parse_length, parse_ratio, parse_whole_number
 from matteworks_edge.fields.reader import Fields
-from matteworks_edge.intake.body import RawForm
+from matteworks_edge.intake.body import UNUSABLE, RawForm
 from matteworks_removal.sources import SentPicture
 
 _SIDES: Final = ("left", "top", "right", "bottom")
@@ -70,17 +69,16 @@ def read_expand(fields: Fields) -> edit_pb2.ExpandRequest:
     return request
 
 
-def check_prompt(fields: Fields) -> None:
-    """Raises FailedPrecondition (TOOL_UNAVAILABLE) where a text says what to paint."""
-    prompt = (fields.text("prompt") or "").strip()
-    if len(prompt) > MAX_PROMPT_CHARACTERS:
+def read_prompt(fields: Fields) -> str:
+    """What to paint; empty where nothing says it. What is wrong is kept in `fields`."""
+    return fields.read("prompt", _parse_prompt, "")
+
+
+def _parse_prompt(text: str) -> str:
+    prompt = text.strip()
+    if len(prompt) > MAX_PROMPT_CHARACTERS or prompt == UNUSABLE:
         raise InvalidField("prompt", f"Give at most {MAX_PROMPT_CHARACTERS} characters.")
-    if prompt:
-        raise FailedPrecondition(
-            reasons.ERROR_REASON_TOOL_UNAVAILABLE,
-            "Painting from a prompt needs a generative network, and none is installed here. Leave prompt out "
-            "to fill from the surroundings.",
-        )
+    return prompt
 
 
 def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:

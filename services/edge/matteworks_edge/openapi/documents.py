@@ -92,7 +92,7 @@ def describe_edit(
     def describe(dialect: Dialect) -> Schema:
         sources = {
             "image_url": {**TEXT, "description": "Picture to fetch: http or https, public addresses only."},
-            "format": {"type": "string", "examples": list(dialect.formats)},
+            told(dialect, "format"): {"type": "string", "examples": list(dialect.formats)},
         }
         responses = _responses(dialect, "The result.", schema or {}, 200)
         if schema is None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import jobs_pb2
 from matteworks_edge.dialects.base import Operation, Schema
+from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.documents import (
     describe_batch,
     describe_document,
@@ -35,6 +36,7 @@ from matteworks_edge.operations.stored.deletion import DeletionEndpoint
 from matteworks_edge.operations.stored.removal import StoredRemovalEndpoint
 from matteworks_edge.operations.usage import Usage, UsageEndpoint
 from matteworks_edge.routes.health import HealthEndpoint
+from matteworks_removal.edits import EditedPicture
 
 Document = dict[str, Any]
 
@@ -64,6 +66,21 @@ def stored_edit(
     """An editing tool that answers with the URL of its result."""
     return Operation(
         lambda services: EditEndpoint(services, tool, document, max_retention_s),
+        describe_edit(tool.summary, tool.fields, tool.files, schema),
+    )
+
+
+def told_edit(
+    tool: Tool,
+    document: Callable[[StoredCutout], Document],
+    inline: Callable[[EditedPicture], bytes],
+    is_inline: Callable[[Fields], bool],
+    schema: Schema,
+    max_retention_s: float,
+) -> Operation:
+    """An editing tool that answers with a document that has the picture in it, or its URL."""
+    return Operation(
+        lambda services: EditEndpoint(services, tool, document, max_retention_s, inline, is_inline),
         describe_edit(tool.summary, tool.fields, tool.files, schema),
     )
 

@@ -166,6 +166,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The account has as many webhook endpoints as it may have. Remedy: delete one."""
     ERROR_REASON_TOOL_UNAVAILABLE: _ErrorReason.ValueType  # 140
     """The tool needs a network that the operator has not installed; the message says how to add one."""
+    ERROR_REASON_PAINTER_FAILED: _ErrorReason.ValueType  # 141
+    """The network or server that paints failed, or answered what cannot be used. Nothing was charged."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every failed call carries, under the domain
@@ -317,4 +319,6 @@ ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: ErrorReason.ValueType  # 129
 """The account has as many webhook endpoints as it may have. Remedy: delete one."""
 ERROR_REASON_TOOL_UNAVAILABLE: ErrorReason.ValueType  # 140
 """The tool needs a network that the operator has not installed; the message says how to add one."""
+ERROR_REASON_PAINTER_FAILED: ErrorReason.ValueType  # 141
+"""The network or server that paints failed, or answered what cannot be used. Nothing was charged."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,45 +26,51 @@ from matteworks.common.v1 import image_pb2 as matteworks_dot_common_dot_v1_dot_i
 from matteworks.compositor.v1 import compositor_pb2 as matteworks_dot_compositor_dot_v1_dot_compositor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/compositor/v1/edit.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\x1a)matteworks/compositor/v1/compositor.proto\"\x91\x02\n\x0b\x43ropRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12/\n\x03\x62ox\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.RegionH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x31\n\x07subject\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.CropH\x00\x12\x34\n\x06output\x18\x06 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x06\n\x04\x61rea\"\xa6\x01\n\x0c\x43ropResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\'\n\x04\x61rea\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"{\n\x0c\x45raseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x12\n\nmask_image\x18\x03 \x01(\x0c\x12\x34\n\x06output\x18\x04 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\"~\n\rEraseResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"#\n\x05Point\x12\x0c\n\x04x_px\x18\x01 \x01(\x02\x12\x0c\n\x04y_px\x18\x02 \x01(\x02\"\x80\x01\n\x06Stroke\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12/\n\x06points\x18\x02 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12\x11\n\tradius_px\x18\x03 \x01(\x02\"\xa2\x02\n\x0e\x43orrectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x15\n\x0bmatte_image\x18\x03 \x01(\x0cH\x00\x12\x13\n\town_alpha\x18\x04 \x01(\x08H\x00\x12\x31\n\x07strokes\x18\x05 \x03(\x0b\x32 .matteworks.compositor.v1.Stroke\x12\x12\n\nmask_image\x18\x06 \x01(\x0c\x12\x37\n\tmask_kind\x18\x07 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12\x38\n\x07options\x18\x08 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptionsB\x07\n\x05matte\"\x93\x01\n\x0f\x43orrectResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x13\n\x0bmatte_image\x18\x02 \x01(\x0c\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\x8c\x02\n\rSelectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x36\n\rinside_points\x18\x03 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12\x37\n\x0eoutside_points\x18\x04 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12-\n\x03\x62ox\x18\x05 \x01(\x0b\x32 .matteworks.compositor.v1.Region\x12\x38\n\x07options\x18\x06 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\"\x92\x01\n\x0eSelectResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x13\n\x0bmatte_image\x18\x02 \x01(\x0c\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xe7\x01\n\rExpandRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x34\n\x07\x62orders\x18\x03 \x01(\x0b\x32!.matteworks.compositor.v1.BordersH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x34\n\x06output\x18\x05 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x08\n\x06\x61mount\"O\n\x07\x42orders\x12\x0e\n\x06top_px\x18\x01 \x01(\x05\x12\x10\n\x08right_px\x18\x02 \x01(\x05\x12\x11\n\tbottom_px\x18\x03 \x01(\x05\x12\x0f\n\x07left_px\x18\x04 \x01(\x05\"\xac\x01\n\x0e\x45xpandResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12+\n\x08original\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xa6\x01\n\nEditOutput\x12\x36\n\x06\x66ormat\x18\x01 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x1d\n\x10\x65ncoding_quality\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"\x80\x01\n\rEditedPicture\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size*o\n\nStrokeKind\x12\x1b\n\x17STROKE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10STROKE_KIND_KEEP\x10\x01\x12\x15\n\x11STROKE_KIND_ERASE\x10\x02\x12\x17\n\x13STROKE_KIND_RESTORE\x10\x03\x32\xd8\x03\n\x0b\x45\x64itService\x12U\n\x04\x43rop\x12%.matteworks.compositor.v1.CropRequest\x1a&.matteworks.compositor.v1.CropResponse\x12X\n\x05\x45rase\x12&.matteworks.compositor.v1.EraseRequest\x1a\'.matteworks.compositor.v1.EraseResponse\x12^\n\x07\x43orrect\x12(.matteworks.compositor.v1.CorrectRequest\x1a).matteworks.compositor.v1.CorrectResponse\x12[\n\x06Select\x12\'.matteworks.compositor.v1.SelectRequest\x1a(.matteworks.compositor.v1.SelectResponse\x12[\n\x06\x45xpand\x12\'.matteworks.compositor.v1.ExpandRequest\x1a(.matteworks.compositor.v1.ExpandResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/compositor/v1/edit.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\x1a)matteworks/compositor/v1/compositor.proto\"\x91\x02\n\x0b\x43ropRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12/\n\x03\x62ox\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.RegionH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x31\n\x07subject\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.CropH\x00\x12\x34\n\x06output\x18\x06 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutputB\x06\n\x04\x61rea\"\xa6\x01\n\x0c\x43ropResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\'\n\x04\x61rea\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xb2\x01\n\x0c\x45raseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x12\n\nmask_image\x18\x03 \x01(\x0c\x12\x34\n\x06output\x18\x04 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\x12\x35\n\tmask_rule\x18\x05 \x01(\x0e\x32\".matteworks.compositor.v1.MaskRule\"~\n\rEraseResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xc1\x01\n\x0b\x46illRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x12\n\nmask_image\x18\x03 \x01(\x0c\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x34\n\x06output\x18\x05 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\x12\x35\n\tmask_rule\x18\x06 \x01(\x0e\x32\".matteworks.compositor.v1.MaskRule\"\x8e\x01\n\x0c\x46illResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12\x0f\n\x07painter\x18\x02 \x01(\t\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"#\n\x05Point\x12\x0c\n\x04x_px\x18\x01 \x01(\x02\x12\x0c\n\x04y_px\x18\x02 \x01(\x02\"\x80\x01\n\x06Stroke\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12/\n\x06points\x18\x02 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12\x11\n\tradius_px\x18\x03 \x01(\x02\"\xa2\x02\n\x0e\x43orrectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x15\n\x0bmatte_image\x18\x03 \x01(\x0cH\x00\x12\x13\n\town_alpha\x18\x04 \x01(\x08H\x00\x12\x31\n\x07strokes\x18\x05 \x03(\x0b\x32 .matteworks.compositor.v1.Stroke\x12\x12\n\nmask_image\x18\x06 \x01(\x0c\x12\x37\n\tmask_kind\x18\x07 \x01(\x0e\x32$.matteworks.compositor.v1.StrokeKind\x12\x38\n\x07options\x18\x08 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptionsB\x07\n\x05matte\"\x93\x01\n\x0f\x43orrectResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x13\n\x0bmatte_image\x18\x02 \x01(\x0c\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\x8c\x02\n\rSelectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x36\n\rinside_points\x18\x03 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12\x37\n\x0eoutside_points\x18\x04 \x03(\x0b\x32\x1f.matteworks.compositor.v1.Point\x12-\n\x03\x62ox\x18\x05 \x01(\x0b\x32 .matteworks.compositor.v1.Region\x12\x38\n\x07options\x18\x06 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\"\x92\x01\n\x0eSelectResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x13\n\x0bmatte_image\x18\x02 \x01(\x0c\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xf7\x01\n\rExpandRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x34\n\x07\x62orders\x18\x03 \x01(\x0b\x32!.matteworks.compositor.v1.BordersH\x00\x12=\n\x0c\x61spect_ratio\x18\x04 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatioH\x00\x12\x34\n\x06output\x18\x05 \x01(\x0b\x32$.matteworks.compositor.v1.EditOutput\x12\x0e\n\x06prompt\x18\x06 \x01(\tB\x08\n\x06\x61mount\"O\n\x07\x42orders\x12\x0e\n\x06top_px\x18\x01 \x01(\x05\x12\x10\n\x08right_px\x18\x02 \x01(\x05\x12\x11\n\tbottom_px\x18\x03 \x01(\x05\x12\x0f\n\x07left_px\x18\x04 \x01(\x05\"\xac\x01\n\x0e\x45xpandResponse\x12\x38\n\x07picture\x18\x01 \x01(\x0b\x32\'.matteworks.compositor.v1.EditedPicture\x12+\n\x08original\x18\x02 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\xe3\x01\n\nEditOutput\x12\x36\n\x06\x66ormat\x18\x01 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x1d\n\x10\x65ncoding_quality\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12(\n\x04size\x18\x04 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x11\n\tis_opaque\x18\x05 \x01(\x08\x42\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"\x80\x01\n\rEditedPicture\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size*@\n\x08MaskRule\x12\x19\n\x15MASK_RULE_UNSPECIFIED\x10\x00\x12\x19\n\x15MASK_RULE_TRANSPARENT\x10\x01*o\n\nStrokeKind\x12\x1b\n\x17STROKE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10STROKE_KIND_KEEP\x10\x01\x12\x15\n\x11STROKE_KIND_ERASE\x10\x02\x12\x17\n\x13STROKE_KIND_RESTORE\x10\x03\x32\xaf\x04\n\x0b\x45\x64itService\x12U\n\x04\x43rop\x12%.matteworks.compositor.v1.CropRequest\x1a&.matteworks.compositor.v1.CropResponse\x12X\n\x05\x45rase\x12&.matteworks.compositor.v1.EraseRequest\x1a\'.matteworks.compositor.v1.EraseResponse\x12U\n\x04\x46ill\x12%.matteworks.compositor.v1.FillRequest\x1a&.matteworks.compositor.v1.FillResponse\x12^\n\x07\x43orrect\x12(.matteworks.compositor.v1.CorrectRequest\x1a).matteworks.compositor.v1.CorrectResponse\x12[\n\x06Select\x12\'.matteworks.compositor.v1.SelectRequest\x1a(.matteworks.compositor.v1.SelectResponse\x12[\n\x06\x45xpand\x12\'.matteworks.compositor.v1.ExpandRequest\x1a(.matteworks.compositor.v1.ExpandResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'matteworks.compositor.v1.edit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STROKEKIND']._serialized_start=2661
-  _globals['_STROKEKIND']._serialized_end=2772
+  _globals['_MASKRULE']._serialized_start=3135
+  _globals['_MASKRULE']._serialized_end=3199
+  _globals['_STROKEKIND']._serialized_start=3201
+  _globals['_STROKEKIND']._serialized_end=3312
   _globals['_CROPREQUEST']._serialized_start=143
   _globals['_CROPREQUEST']._serialized_end=416
   _globals['_CROPRESPONSE']._serialized_start=419
   _globals['_CROPRESPONSE']._serialized_end=585
-  _globals['_ERASEREQUEST']._serialized_start=587
-  _globals['_ERASEREQUEST']._serialized_end=710
-  _globals['_ERASERESPONSE']._serialized_start=712
-  _globals['_ERASERESPONSE']._serialized_end=838
-  _globals['_POINT']._serialized_start=840
-  _globals['_POINT']._serialized_end=875
-  _globals['_STROKE']._serialized_start=878
-  _globals['_STROKE']._serialized_end=1006
-  _globals['_CORRECTREQUEST']._serialized_start=1009
-  _globals['_CORRECTREQUEST']._serialized_end=1299
-  _globals['_CORRECTRESPONSE']._serialized_start=1302
-  _globals['_CORRECTRESPONSE']._serialized_end=1449
-  _globals['_SELECTREQUEST']._serialized_start=1452
-  _globals['_SELECTREQUEST']._serialized_end=1720
-  _globals['_SELECTRESPONSE']._serialized_start=1723
-  _globals['_SELECTRESPONSE']._serialized_end=1869
-  _globals['_EXPANDREQUEST']._serialized_start=1872
-  _globals['_EXPANDREQUEST']._serialized_end=2103
-  _globals['_BORDERS']._serialized_start=2105
-  _globals['_BORDERS']._serialized_end=2184
-  _globals['_EXPANDRESPONSE']._serialized_start=2187
-  _globals['_EXPANDRESPONSE']._serialized_end=2359
-  _globals['_EDITOUTPUT']._serialized_start=2362
-  _globals['_EDITOUTPUT']._serialized_end=2528
-  _globals['_EDITEDPICTURE']._serialized_start=2531
-  _globals['_EDITEDPICTURE']._serialized_end=2659
-  _globals['_EDITSERVICE']._serialized_start=2775
-  _globals['_EDITSERVICE']._serialized_end=3247
+  _globals['_ERASEREQUEST']._serialized_start=588
+  _globals['_ERASEREQUEST']._serialized_end=766
+  _globals['_ERASERESPONSE']._serialized_start=768
+  _globals['_ERASERESPONSE']._serialized_end=894
+  _globals['_FILLREQUEST']._serialized_start=897
+  _globals['_FILLREQUEST']._serialized_end=1090
+  _globals['_FILLRESPONSE']._serialized_start=1093
+  _globals['_FILLRESPONSE']._serialized_end=1235
+  _globals['_POINT']._serialized_start=1237
+  _globals['_POINT']._serialized_end=1272
+  _globals['_STROKE']._serialized_start=1275
+  _globals['_STROKE']._serialized_end=1403
+  _globals['_CORRECTREQUEST']._serialized_start=1406
+  _globals['_CORRECTREQUEST']._serialized_end=1696
+  _globals['_CORRECTRESPONSE']._serialized_start=1699
+  _globals['_CORRECTRESPONSE']._serialized_end=1846
+  _globals['_SELECTREQUEST']._serialized_start=1849
+  _globals['_SELECTREQUEST']._serialized_end=2117
+  _globals['_SELECTRESPONSE']._serialized_start=2120
+  _globals['_SELECTRESPONSE']._serialized_end=2266
+  _globals['_EXPANDREQUEST']._serialized_start=2269
+  _globals['_EXPANDREQUEST']._serialized_end=2516
+  _globals['_BORDERS']._serialized_start=2518
+  _globals['_BORDERS']._serialized_end=2597
+  _globals['_EXPANDRESPONSE']._serialized_start=2600
+  _globals['_EXPANDRESPONSE']._serialized_end=2772
+  _globals['_EDITOUTPUT']._serialized_start=2775
+  _globals['_EDITOUTPUT']._serialized_end=3002
+  _globals['_EDITEDPICTURE']._serialized_start=3005
+  _globals['_EDITEDPICTURE']._serialized_end=3133
+  _globals['_EDITSERVICE']._serialized_start=3315
+  _globals['_EDITSERVICE']._serialized_end=3874
 # @@protoc_insertion_point(module_scope)

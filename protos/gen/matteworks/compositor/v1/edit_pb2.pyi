@@ -21,6 +21,26 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MaskRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASK_RULE_UNSPECIFIED: _MaskRule.ValueType  # 0
+    """What is lighter than middle grey, or, in a mask with transparent pixels, more opaque than not."""
+    MASK_RULE_TRANSPARENT: _MaskRule.ValueType  # 1
+    """What is more transparent than not. Without a `mask_image` the picture's own transparency says it."""
+
+class MaskRule(_MaskRule, metaclass=_MaskRuleEnumTypeWrapper):
+    """What of a mask is to be filled."""
+
+MASK_RULE_UNSPECIFIED: MaskRule.ValueType  # 0
+"""What is lighter than middle grey, or, in a mask with transparent pixels, more opaque than not."""
+MASK_RULE_TRANSPARENT: MaskRule.ValueType  # 1
+"""What is more transparent than not. Without a `mask_image` the picture's own transparency says it."""
+Global___MaskRule: _TypeAlias = MaskRule  # noqa: Y015
+
 class _StrokeKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -147,6 +167,7 @@ class EraseRequest(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     MASK_IMAGE_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    MASK_RULE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
@@ -155,6 +176,8 @@ class EraseRequest(_message.Message):
     """A picture file of the same size after orientation: filled where it is lighter than middle grey, or, if
     it has transparent pixels, where it is more opaque than not. At most four fifths of the picture.
     """
+    mask_rule: Global___MaskRule.ValueType
+    """What in `mask_image` is filled; UNSPECIFIED: as it says there."""
     @_builtins.property
     def output(self) -> Global___EditOutput:
         """The file to make of it; absent: a PNG."""
@@ -166,10 +189,11 @@ class EraseRequest(_message.Message):
         image: _builtins.bytes = ...,
         mask_image: _builtins.bytes = ...,
         output: Global___EditOutput | None = ...,
+        mask_rule: Global___MaskRule.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "mask_image", b"mask_image", "output", b"output", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "mask_image", b"mask_image", "mask_rule", b"mask_rule", "output", b"output", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,6 +228,84 @@ class EraseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
+class FillRequest(_message.Message):
+    """A picture, where to paint in it, and what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    MASK_IMAGE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    MASK_RULE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    mask_image: _builtins.bytes
+    """A picture file of the same size after orientation, as in EraseRequest."""
+    prompt: _builtins.str
+    """What to paint, 1 to 1000 characters."""
+    mask_rule: Global___MaskRule.ValueType
+    """What in `mask_image` is painted over; UNSPECIFIED: as in EraseRequest."""
+    @_builtins.property
+    def output(self) -> Global___EditOutput:
+        """The file to make of it; absent: a PNG."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        mask_image: _builtins.bytes = ...,
+        prompt: _builtins.str = ...,
+        output: Global___EditOutput | None = ...,
+        mask_rule: Global___MaskRule.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "mask_image", b"mask_image", "mask_rule", b"mask_rule", "output", b"output", "prompt", b"prompt", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FillRequest: _TypeAlias = FillRequest  # noqa: Y015
+
+@_typing.final
+class FillResponse(_message.Message):
+    """The painted picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_FIELD_NUMBER: _builtins.int
+    PAINTER_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    painter: _builtins.str
+    """Which network or server painted."""
+    @_builtins.property
+    def picture(self) -> Global___EditedPicture:
+        """The file and its facts."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        picture: Global___EditedPicture | None = ...,
+        painter: _builtins.str = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["painter", b"painter", "picture", b"picture", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FillResponse: _TypeAlias = FillResponse  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
@@ -450,10 +552,13 @@ class ExpandRequest(_message.Message):
     BORDERS_FIELD_NUMBER: _builtins.int
     ASPECT_RATIO_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
     """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    prompt: _builtins.str
+    """What to paint in the new room, at most 1000 characters; empty: what the picture's edge suggests."""
     @_builtins.property
     def borders(self) -> Global___Borders:
         """Rows and columns on each side, one of them above 0; none more than the picture's own side, and the
@@ -476,10 +581,11 @@ class ExpandRequest(_message.Message):
         borders: Global___Borders | None = ...,
         aspect_ratio: _compositor_pb2.AspectRatio | None = ...,
         output: Global___EditOutput | None = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "aspect_ratio", b"aspect_ratio", "borders", b"borders", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "aspect_ratio", b"aspect_ratio", "borders", b"borders", "image", b"image", "output", b"output", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "aspect_ratio", b"aspect_ratio", "borders", b"borders", "image", b"image", "output", b"output", "prompt", b"prompt", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_amount: _TypeAlias = _typing.Literal["borders", "aspect_ratio"]  # noqa: Y015
     _WhichOneofArgType_amount: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
@@ -566,22 +672,32 @@ class EditOutput(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     ENCODING_QUALITY_FIELD_NUMBER: _builtins.int
     KEEP_METADATA_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    IS_OPAQUE_FIELD_NUMBER: _builtins.int
     format: _compositor_pb2.OutputFormat.ValueType
     """File type, not ZIP; UNSPECIFIED and AUTO: PNG. JPEG, BMP and GIF lay transparent parts on white."""
     encoding_quality: _builtins.int
     """How near a lossy file is to the pixels, 1 to 100; absent: as in RenderOptions."""
     keep_metadata: _builtins.bool
     """Whether EXIF data, resolution and a colour profile stay, as in RenderOptions; absent: false."""
+    is_opaque: _builtins.bool
+    """Lay transparent parts on white in every format."""
+    @_builtins.property
+    def size(self) -> _image_pb2.Size:
+        """Scale the result to this size, of the same ratio within a pixel; absent: as large as it is."""
+
     def __init__(
         self,
         *,
         format: _compositor_pb2.OutputFormat.ValueType = ...,
         encoding_quality: _builtins.int | None = ...,
         keep_metadata: _builtins.bool | None = ...,
+        size: _image_pb2.Size | None = ...,
+        is_opaque: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "encoding_quality", b"encoding_quality", "format", b"format", "keep_metadata", b"keep_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "encoding_quality", b"encoding_quality", "format", b"format", "is_opaque", b"is_opaque", "keep_metadata", b"keep_metadata", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__encoding_quality: _TypeAlias = _typing.Literal["encoding_quality"]  # noqa: Y015
     _WhichOneofArgType__encoding_quality: _TypeAlias = _typing.Literal["_encoding_quality", b"_encoding_quality"]  # noqa: Y015

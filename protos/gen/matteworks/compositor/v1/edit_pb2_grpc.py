@@ -45,6 +45,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.Fill = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/Fill',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillResponse.FromString,
+                _registered_method=True)
         self.Correct = channel.unary_unary(
                 '/matteworks.compositor.v1.EditService/Correct',
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
@@ -85,6 +90,16 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Fill(self, request, context):
+        """Paints what a prompt says into a part of a picture, by the generative server that the operator has set up.
+        Pixels outside the mask stay as they are, but for a rim of 4 pixels in which both are blended. Errors as
+        Crop; without a server that reads prompts FAILED_PRECONDITION (TOOL_UNAVAILABLE), and INTERNAL
+        (PAINTER_FAILED) when it fails or answers something else. A retry paints, and may cost, once more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Correct(self, request, context):
         """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
         its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
@@ -105,8 +120,9 @@ class EditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Expand(self, request, context):
-        """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-        is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
+        """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
+        picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
+        pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +140,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.SerializeToString,
+            ),
+            'Fill': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fill,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillResponse.SerializeToString,
             ),
             'Correct': grpc.unary_unary_rpc_method_handler(
                     servicer.Correct,
@@ -196,6 +217,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Erase',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/Fill',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.FillResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,12 @@ class EditServiceStub:
     """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
     Crop. Safe to retry; equal requests give equal pictures.
     """
+    Fill: _grpc.UnaryUnaryMultiCallable[_edit_pb2.FillRequest, _edit_pb2.FillResponse]
+    """Paints what a prompt says into a part of a picture, by the generative server that the operator has set up.
+    Pixels outside the mask stay as they are, but for a rim of 4 pixels in which both are blended. Errors as
+    Crop; without a server that reads prompts FAILED_PRECONDITION (TOOL_UNAVAILABLE), and INTERNAL
+    (PAINTER_FAILED) when it fails or answers something else. A retry paints, and may cost, once more.
+    """
     Correct: _grpc.UnaryUnaryMultiCallable[_edit_pb2.CorrectRequest, _edit_pb2.CorrectResponse]
     """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
     its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
@@ -56,8 +62,9 @@ class EditServiceStub:
     equal requests give equal pictures.
     """
     Expand: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]
-    """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-    is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
+    """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
+    picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
+    pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
     """
 
 @_typing.type_check_only
@@ -76,6 +83,12 @@ class EditServiceAsyncStub(EditServiceStub):
     """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
     Crop. Safe to retry; equal requests give equal pictures.
     """
+    Fill: _aio.UnaryUnaryMultiCallable[_edit_pb2.FillRequest, _edit_pb2.FillResponse]  # type: ignore[assignment]
+    """Paints what a prompt says into a part of a picture, by the generative server that the operator has set up.
+    Pixels outside the mask stay as they are, but for a rim of 4 pixels in which both are blended. Errors as
+    Crop; without a server that reads prompts FAILED_PRECONDITION (TOOL_UNAVAILABLE), and INTERNAL
+    (PAINTER_FAILED) when it fails or answers something else. A retry paints, and may cost, once more.
+    """
     Correct: _aio.UnaryUnaryMultiCallable[_edit_pb2.CorrectRequest, _edit_pb2.CorrectResponse]  # type: ignore[assignment]
     """Corrects a matte by strokes and gives the cut-out with it. The middle of a stroke is taken at its word; at
     its rim the correction ends where the picture has an edge. A matte that comes with the request costs no
@@ -88,8 +101,9 @@ class EditServiceAsyncStub(EditServiceStub):
     equal requests give equal pictures.
     """
     Expand: _aio.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]  # type: ignore[assignment]
-    """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-    is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
+    """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
+    picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
+    pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
     """
 
 class EditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -116,6 +130,18 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_edit_pb2.EraseResponse, _abc.Awaitable[_edit_pb2.EraseResponse]]:
         """Fills a part of a picture with what is around it. Pixels outside the mask stay as they are. Errors as
         Crop. Safe to retry; equal requests give equal pictures.
+        """
+
+    @_abc_1.abstractmethod
+    def Fill(
+        self,
+        request: _edit_pb2.FillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.FillResponse, _abc.Awaitable[_edit_pb2.FillResponse]]:
+        """Paints what a prompt says into a part of a picture, by the generative server that the operator has set up.
+        Pixels outside the mask stay as they are, but for a rim of 4 pixels in which both are blended. Errors as
+        Crop; without a server that reads prompts FAILED_PRECONDITION (TOOL_UNAVAILABLE), and INTERNAL
+        (PAINTER_FAILED) when it fails or answers something else. A retry paints, and may cost, once more.
         """
 
     @_abc_1.abstractmethod
@@ -147,8 +173,9 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edit_pb2.ExpandRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edit_pb2.ExpandResponse, _abc.Awaitable[_edit_pb2.ExpandResponse]]:
-        """Makes a picture larger on any side, filled with what its edge suggests. The picture itself stays as it
-        is, and its subject is not repeated. Errors as Crop. Safe to retry; equal requests give equal pictures.
+        """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
+        picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
+        pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
         """
 
 def add_EditServiceServicer_to_server(servicer: EditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

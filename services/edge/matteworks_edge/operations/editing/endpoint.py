@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,10 +33,14 @@ from matteworks_edge.jobs_client import caller_for
 from matteworks_edge.operations.editing.tools import MASK, Tool
 from matteworks_edge.operations.services import Services
 from matteworks_edge.operations.stored.cutout import StoredCutout
-from matteworks_edge.responses import format_credits, json_response, rate_limit_headers
+from matteworks_edge.responses import JSON_TYPE, format_credits, json_response, rate_limit_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.edits import Edit, EditedPicture, EditOrder
 from matteworks_removal.service import Counting, Progress
+
+
+def _never(_: Fields) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,16 @@ class EditEndpoint:
     """Key, body, form, edit, charge, answer.
 
     `document` writes the answer from the stored result, which stays at most `max_retention_s`; None: the
-    answer is the picture, and nothing is kept.
+    answer is the picture, and nothing is kept. `inline` writes it with the picture in it, where `is_inline`
+    says so of the form.
     """
 
     services: Services
     tool: Tool
     document: Callable[[StoredCutout], dict[str, Any]] | None = None
     max_retention_s: float = 0
+    inline: Callable[[EditedPicture], bytes] | None = None
+    is_inline: Callable[[Fields], bool] = _never
     # Of the result when the caller names none; UNSPECIFIED: the dialect's own.
     format: compositor_pb2.OutputFormat.ValueType = compositor_pb2.OUTPUT_FORMAT_UNSPECIFIED
 
@@ -63,18 +71,24 @@ class EditEndpoint:
             order = _parse(form, self.tool, exchange.dialect, self.format or exchange.dialect.default_format)
             start_deadline(request, services.request_timeout_s)
             return await services.first_answers.once(
-                request, caller, form, lambda: self._answer(request, caller, order, slot)
+                request, caller, form, lambda: self._answer(request, caller, form, order, slot)
             )
 
     async def _answer(
-        self, request: Request, caller: auth_pb2.AuthenticateResponse, order: EditOrder, slot: Slot
+        self,
+        request: Request,
+        caller: auth_pb2.AuthenticateResponse,
+        form: RawForm,
+        order: EditOrder,
+        slot: Slot,
     ) -> Response:
         exchange = exchange_of(request)
+        inline = self.inline if self.is_inline(Fields(form)) else None
         stored: list[removal_pb2.StoredResult] = []
         owner = caller_for(caller, exchange.dialect.name, self.max_retention_s)
 
         async def keep(picture: EditedPicture) -> None:
-            if self.document is not None:
+            if self.document is not None and inline is None:
                 content_type = CONTENT_TYPES[picture.format]
                 stored.append(await self.services.jobs.store(owner, picture.content, content_type))
                 if MASK in picture.others:
@@ -92,8 +106,12 @@ class EditEndpoint:
         if exchange.dialect.account_headers:
             account = await account_of(caller, self.services.auth)
             headers |= exchange.dialect.account_headers(edit.charged_credits_milli, account)
+        picture = edit.picture
+        if inline is not None:
+            body = await asyncio.to_thread(inline, picture)
+            self.services.metrics.sent_bytes.inc(len(body))
+            return Response(body, 200, headers, JSON_TYPE)
         if self.document is None:
-            picture = edit.picture
             self.services.metrics.sent_bytes.inc(len(picture.content))
             return Response(picture.content, 200, headers, CONTENT_TYPES[picture.format])
         cutout = _cutout(stored, edit, time.perf_counter() - start)

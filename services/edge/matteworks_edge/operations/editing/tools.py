@@ -10,7 +10,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import FailedPrecondition, InvalidField
 from matteworks_edge.dialects.base import Schema
-from matteworks_edge.fields.edits import check_prompt, read_crop, read_expand, read_mask
+from matteworks_edge.fields.edits import read_crop, read_expand, read_mask, read_prompt
 from matteworks_edge.fields.points import read_selection
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.strokes import parse_strokes, read_mode
@@ -60,8 +60,8 @@ def _read_crop(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
 
 
 def _read_expand(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
-    fields.collect(lambda: check_prompt(fields))
     request = read_expand(fields)
+    request.prompt = read_prompt(fields)
     request.output.CopyFrom(output)
 
     async def perform(editor: EditClient, image: bytes, _: Mapping[str, bytes]) -> EditedPicture:
@@ -74,15 +74,32 @@ def _read_expand(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wor
 
 
 def _read_fill(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
-    fields.collect(lambda: check_prompt(fields))
+    prompt = read_prompt(fields)
     mask = fields.collect(lambda: read_mask(form))
+    return fill_work(prompt, mask, output)
+
+
+def fill_work(
+    prompt: str,
+    mask: PictureSource | None,
+    output: edit_pb2.EditOutput,
+    rule: edit_pb2.MaskRule.ValueType = edit_pb2.MASK_RULE_UNSPECIFIED,
+) -> Work:
+    """Painted as `prompt` says, or, when it is empty, filled from the surroundings."""
 
     async def perform(editor: EditClient, image: bytes, others: Mapping[str, bytes]) -> EditedPicture:
-        request = edit_pb2.EraseRequest(image=image, mask_image=others["mask_file"], output=output)
+        content = others.get("mask_file", b"")
+        if prompt:
+            asked = edit_pb2.FillRequest(
+                image=image, mask_image=content, mask_rule=rule, prompt=prompt, output=output
+            )
+            return EditedPicture.from_proto((await editor.fill(asked)).picture)
+        request = edit_pb2.EraseRequest(image=image, mask_image=content, mask_rule=rule, output=output)
         return EditedPicture.from_proto((await editor.erase(request)).picture)
 
     others: dict[str, PictureSource] = {} if mask is None else {"mask_file": mask}
-    return Work(perform, output.SerializeToString(deterministic=True), others)
+    asked = edit_pb2.FillRequest(prompt=prompt, mask_rule=rule, output=output)
+    return Work(perform, asked.SerializeToString(deterministic=True), others)
 
 
 def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
@@ -174,14 +191,23 @@ EXPAND: Final = Tool(
             for side in ("left", "right", "top", "bottom")
         },
         "aspect_ratio": {**TEXT, "description": "W:H, by the least that must be added."},
-        "prompt": {**TEXT, "description": "What to paint; needs a generative network."},
+        "prompt": {
+            **TEXT,
+            "description": "What to paint, at most 1,000 characters; needs a generative server.",
+        },
     },
 )
 FILL: Final = Tool(
     "fill",
     "Fill a part of a picture",
     _read_fill,
-    {"prompt": {**TEXT, "description": "What to paint; without it the surroundings are continued."}},
+    {
+        "prompt": {
+            **TEXT,
+            "description": "What to paint, at most 1,000 characters; needs a generative server. Without it "
+            "the surroundings are continued.",
+        }
+    },
     ("mask_file",),
 )
 
