@@ -28,8 +28,9 @@ parties, **I** not known: what stands under Matteworks is our decision.
 
 Every provider's API is served at the provider's own paths, a second time under a prefix (`/removebg`,
 `/bgeraser`, `/bgremover`, `/backgrounderase`, `/photoroom`, `/clipdrop`, `/slazzer`, `/picsart`,
-`/openai`), and alone on host names that `MATTEWORKS_EDGE_DIALECT_HOSTS` gives it; [migrating.md](migrating.md) shows the line that
-changes. Only remove.bg's API makes a PNG smaller than 10 megapixels, and only it refuses GIF pictures: a
+`/openai`), and alone on host names that `MATTEWORKS_EDGE_DIALECT_HOSTS` gives it;
+[migrating.md](migrating.md) shows the line that changes.
+Only remove.bg's API makes a PNG smaller than 10 megapixels, and only it refuses GIF pictures: a
 client that sends an animation counts on the refusal, and would else pay for the first frame alone. HEIC,
 AVIF, TIFF and BMP are read by all. `format=avif` and `format=webp_lossless` are ours.
 

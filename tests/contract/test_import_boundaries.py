@@ -32,7 +32,8 @@ ALLOWED = {
     "matteworks_outbound": {"matteworks_common", "matteworks_imaging"},
     "matteworks_removal": {"matteworks_common", "matteworks_imaging", "matteworks_outbound"},
     "matteworks_auth": {"matteworks_common"},
-    "matteworks_inference": {"matteworks_common", "matteworks_imaging"},
+    # Networks may also run on a server that the operator names.
+    "matteworks_inference": {"matteworks_common", "matteworks_imaging", "matteworks_outbound"},
     "matteworks_compositor": {"matteworks_common", "matteworks_imaging"},
     "matteworks_edge": {
         "matteworks_common",

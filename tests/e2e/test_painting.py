@@ -102,7 +102,8 @@ def test_the_client_and_the_command_paint(
     done = subprocess.run(
         [
             sys.executable, "-m", "matteworks_cli", "edit", "fill",
-            str(demo_photo), str(tmp_path / "red.png"), "--mask", str(mask), "--prompt", "red", "--state-dir", str(stack.state_directory),
+            str(demo_photo), str(tmp_path / "red.png"), "--mask", str(mask), "--prompt", "red",
+            "--state-dir", str(stack.state_directory),
         ],
         capture_output=True, text=True, check=False, timeout=90,
     )  # fmt: skip
