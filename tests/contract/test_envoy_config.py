@@ -13,7 +13,7 @@ import pytest
 
 from matteworks.auth.v1 import auth_pb2, idempotency_pb2, request_log_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
-from matteworks.inference.v1 import inference_pb2
+from matteworks.inference.v1 import inference_pb2, inpainting_pb2
 from matteworks.inference.v2 import open_inference_pb2
 from matteworks.jobs.v1 import jobs_pb2, results_pb2, webhooks_pb2
 from matteworks_common.settings import ServiceSettings
@@ -91,6 +91,7 @@ def test_every_service_of_the_protos_has_a_route_and_nothing_else() -> None:
             idempotency_pb2,
             request_log_pb2,
             inference_pb2,
+            inpainting_pb2,
             open_inference_pb2,
             compositor_pb2,
             edit_pb2,

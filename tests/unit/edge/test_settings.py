@@ -32,7 +32,7 @@ def test_unknown_providers_are_refused_with_the_known_ones(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"MATTEWORKS_EDGE_{name}", value)
-    with pytest.raises(SettingsError, match=r"remove\.bg, bgeraser, bgeraser-tools, bgremover"):
+    with pytest.raises(SettingsError, match=r"remove\.bg, bgeraser, bgeraser-tools, openai, bgremover"):
         load_settings(EdgeSettings)
 
 
