@@ -49,7 +49,7 @@ def painting_stack(
             "MATTEWORKS_INFERENCE_PAINTER_URL": server.url,
             "MATTEWORKS_INFERENCE_PAINTER_KEY": KEY,
             "MATTEWORKS_INFERENCE_PAINTER_MODEL": "painter-1",
-            "MATTEWORKS_INFERENCE_PAINTER_TIMEOUT_S": "5",
+            "MATTEWORKS_INFERENCE_PAINTER_SIZES": "512x512",
         }
         directory = tmp_path_factory.mktemp("painting-stack")
         with stack(directory, "--model", FAST_MODEL, settings=settings) as started:

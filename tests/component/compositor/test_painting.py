@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from matteworks.compositor.v1 import edit_pb2 as edit
 from matteworks.compositor.v1 import edit_pb2_grpc
 from matteworks_common.errors import MatteworksError, from_rpc_error
-from matteworks_common.lifecycle import running
 from matteworks_compositor.app import build as build_compositor
 from matteworks_compositor.settings import CompositorSettings
-from matteworks_inference.app import Dependencies
-from matteworks_inference.app import build as build_inference
-from matteworks_inference.settings import InferenceSettings
 from tests.component.compositor.pictures import decoded, encoded, gradient
 from tests.support.harness import channel_to
+from tests.support.painting_inference import inference_with_painter
 from tests.support.painting_server import KEY, PaintingServer, painting_server
-from tests.unit.inference.tiny_networks import tiny_registry
 
 RED = np.array([255, 0, 0])
 BOX = (slice(60, 120), slice(100, 200))
@@ -52,23 +48,9 @@ class Tools:
 
 @asynccontextmanager
 async def tools_with(directory: Path, server: PaintingServer, **changes: Any) -> AsyncIterator[Tools]:
-    registry = tiny_registry(directory, tiny="general")
-    painter = {
-        "painter": "images", "painter_url": server.url, "painter_key": KEY, "painter_model": "painter-1",
-        "painter_sizes": "256x256,384x256", "painter_timeout_s": 5,
-    }  # fmt: skip
-    inference = InferenceSettings(
-        listen_address="127.0.0.1:0", drain_delay_s=0, grace_s=1, model_directory=directory, threads=1,
-        models="tiny", engine="onnxruntime", detects_subject=False, **{**painter, **changes},
-    )  # fmt: skip
-    app = await build_inference(inference, Dependencies(registry=registry))
-    async with running(app, inference) as service:
-        await service.health.poll()
+    async with inference_with_painter(directory, server, **changes) as target:
         settings = CompositorSettings(
-            listen_address="127.0.0.1:0",
-            inference_target=f"127.0.0.1:{service.port}",
-            drain_delay_s=0,
-            threads=2,
+            listen_address="127.0.0.1:0", inference_target=target, drain_delay_s=0, threads=2
         )
         async with channel_to(await build_compositor(settings), settings) as channel:
             yield Tools(edit_pb2_grpc.EditServiceStub(channel), server)

@@ -52,14 +52,16 @@ class RealServices:
 
 
 @asynccontextmanager
-async def real_services() -> AsyncIterator[RealServices]:
+async def real_services(inference_target: str = "") -> AsyncIterator[RealServices]:
+    """Without a target the network is drawn."""
     async with AsyncExitStack() as opened:
-        inference = await opened.enter_async_context(running_inference())
+        if not inference_target:
+            inference_target = (await opened.enter_async_context(running_inference())).target
         auth_settings = AuthSettings(
             store_url="memory:", key_pepper="a-pepper-for-tests-only", admin_token=ADMIN_TOKEN, **QUIET
         )  # type: ignore[arg-type]
         auth = await opened.enter_async_context(grpc_running(await build_auth(auth_settings), auth_settings))
-        compositor_settings = CompositorSettings(inference_target=inference.target, **QUIET)  # type: ignore[arg-type]
+        compositor_settings = CompositorSettings(inference_target=inference_target, **QUIET)  # type: ignore[arg-type]
         compositor = await opened.enter_async_context(
             grpc_running(await build_compositor(compositor_settings), compositor_settings)
         )
