@@ -4,7 +4,7 @@
 #   make up       the stack, until Ctrl-C; ARGS="--port 9000" passes options on
 #   make test     every test; ARGS="-k envoy" passes options on
 #   make lint     what CI checks besides the tests
-#   make gen      regenerate what is generated: stubs, documentation, compose's Envoy configuration
+#   make gen      regenerate what is generated: stubs, documentation, the files of compose and of the chart
 #   make bench    our stack beside rembg, PHOTO=a large photo; prints the tables of docs/performance.md
 #   make bench-gpu  what a GPU does, bare and through the service: docs/gpu.md; ARGS="--device tensorrt"
 #   make profile  where the time of one request goes, stage by stage, and what services and wires add; PHOTO as above
@@ -84,6 +84,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/python -m tools.gen_compatibility_docs --check
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config --check compose/compose.yaml
+	$(BIN)/matteworks chart-config --check
 	$(BIN)/hadolint deploy/Dockerfile
 
 gen: $(DEVELOPMENT)
@@ -95,6 +96,7 @@ gen: $(DEVELOPMENT)
 	$(BIN)/python -m tools.gen_compatibility_docs
 	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config > compose/compose.yaml
+	$(BIN)/matteworks chart-config
 
 bench: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.side_by_side --photo $(PHOTO) $(ARGS)

@@ -28,7 +28,7 @@ from matteworks_cli.commands.batch import (
 from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
 from matteworks_cli.commands.edit import brush, crop, erase, expand, fill
-from matteworks_cli.commands.generated_configs import compose_config, envoy_config
+from matteworks_cli.commands.generated_configs import chart_config, compose_config, envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
 from matteworks_cli.commands.models import list_models, pull_models
 from matteworks_cli.commands.remove import remove
@@ -70,6 +70,7 @@ app.command("bulk")(_told_in_one_sentence(bulk))
 app.command("demo")(_told_in_one_sentence(demo))
 app.command("doctor")(_told_in_one_sentence(doctor))
 app.command("compose-config")(_told_in_one_sentence(compose_config))
+app.command("chart-config")(_told_in_one_sentence(chart_config))
 app.command("envoy-config")(_told_in_one_sentence(envoy_config))
 _batch.command("submit")(_told_in_one_sentence(submit_batch))
 _batch.command("watch")(_told_in_one_sentence(watch_batch))

@@ -1,4 +1,4 @@
-"""`matteworks envoy-config` and `compose-config`: print what is made from the topology, or check a file."""
+"""`matteworks envoy-config`, `compose-config`, `chart-config`: what is made from the topology."""
 
 from __future__ import annotations
 
@@ -95,6 +95,30 @@ def compose_config(
         sys.stdout.write(text)
     elif not check.is_file() or check.read_text() != text:
         raise CommandFailed(f"{check} is not current; run: matteworks compose-config > {check}")
+
+
+def chart_config(
+    folder: Annotated[Path, typer.Argument(help="The chart.", metavar="FOLDER")] = Path(
+        "deploy/charts/matteworks"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file differs.")] = False,
+) -> None:
+    """Write those files of the Helm chart that are made from the topology."""
+    require_extras("local")
+    from matteworks_deploy.chart import chart_files
+
+    if not (folder / "Chart.yaml").is_file():
+        raise CommandFailed(f"There is no chart in {folder}.", EXIT_USAGE)
+    files = chart_files(folder)
+    stale = [
+        name
+        for name, text in files.items()
+        if not (folder / name).is_file() or (folder / name).read_text() != text
+    ]
+    if check and stale:
+        raise CommandFailed(f"{', '.join(stale)} of {folder} differ; run: matteworks chart-config")
+    for name in () if check else stale:
+        (folder / name).write_text(files[name])
 
 
 def _endpoint(text: str) -> Endpoint:

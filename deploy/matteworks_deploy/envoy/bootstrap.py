@@ -28,6 +28,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.clusters import clusters
 from matteworks_deploy.envoy.internal_listener import internal_listener
+from matteworks_deploy.envoy.observed_listener import admin_cluster, observed_listener
 from matteworks_deploy.envoy.public_listener import public_listener
 from matteworks_deploy.envoy.settings import EnvoySettings
 from matteworks_deploy.envoy.wire import seconds, socket_address
@@ -72,8 +73,15 @@ def _bootstrap(settings: EnvoySettings) -> Bootstrap:
         admin=Admin(address=admin, ignore_global_conn_limit=True),
         overload_manager=_overload_manager(settings),
         static_resources=BootstrapStaticResources(
-            listeners=[public_listener(settings), internal_listener(settings)],
-            clusters=clusters(settings),
+            listeners=[
+                public_listener(settings),
+                internal_listener(settings),
+                *([observed_listener(settings.observed)] if settings.observed else []),
+            ],
+            clusters=[
+                *clusters(settings),
+                *([admin_cluster(settings.admin)] if settings.observed else []),
+            ],
         ),
     )
 

@@ -49,7 +49,12 @@ def internal_listener(settings: EnvoySettings) -> Listener:
         preserve_external_request_id=True,
         generate_request_id=True,
         stream_idle_timeout=seconds(settings.max_grpc_timeout_s + 5),
-        common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(3600)),
+        common_http_protocol_options=HttpProtocolOptions(
+            idle_timeout=seconds(3600),
+            max_connection_duration=seconds(settings.internal_connection_age_s)
+            if settings.internal_connection_age_s
+            else None,
+        ),
         http2_protocol_options=internal_http2(max_concurrent_streams=1024),
         access_log=[internal_access_log()],
         route_config=RouteConfiguration(

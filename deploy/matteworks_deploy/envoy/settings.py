@@ -37,6 +37,8 @@ class EnvoySettings:
     provider_hosts: Mapping[str, str] = field(default_factory=dict)
     # Admin page: a Unix socket, relative to Envoy's working directory, or an address of this machine.
     admin: str | Endpoint = "envoy-admin.sock"
+    # Where readiness and metrics, and nothing else of the admin page, are shown to others; None: nowhere.
+    observed: Endpoint | None = None
 
     # Senders.
     request_headers_timeout_s: float = 5.0
@@ -53,6 +55,8 @@ class EnvoySettings:
     # Calls between services.
     public_timeout_s: float = 150.0
     max_grpc_timeout_s: float = 120.0
+    # After this long a caller is asked to connect anew, and looks the proxies' name up again; None: never.
+    internal_connection_age_s: float | None = None
     # An attempt that is lost is sent again only if Envoy still has all of it: this must hold the largest
     # message (a picture and a background, 72 MB of body), or retries silently do not happen.
     message_buffer_bytes: int = 96 * MEBIBYTE

@@ -31,8 +31,13 @@ def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
 
 
 def open_channel(target: str, max_message_bytes: int) -> grpc.aio.Channel:
-    """A plaintext channel to `target` (host:port, usually the internal listener). The caller closes it."""
-    return grpc.aio.insecure_channel(target, options=channel_options(max_message_bytes))
+    """A plaintext channel to `target` (host:port, usually the internal listener). The caller closes it.
+
+    Where a name has several addresses (several proxies in a cluster) the calls go to them in turn.
+    """
+    return grpc.aio.insecure_channel(
+        target, options=[*channel_options(max_message_bytes), ("grpc.lb_policy_name", "round_robin")]
+    )
 
 
 def carried_metadata(metadata: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[str, str], ...]:
