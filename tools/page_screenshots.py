@@ -47,6 +47,8 @@ PATHS = {
     "plans": "/console/plans",
     "models": "/console/models",
     "services": "/console/services",
+    "load": "/console/load",
+    "settings": "/console/settings",
     "audit": "/console/audit",
 }
 

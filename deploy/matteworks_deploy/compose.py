@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from matteworks_deploy.topology import SERVICES, Secret, Service
+from matteworks_deploy.topology import SERVICES, Secret, Service, instance_address
 
 __all__ = ["compose_yaml"]
 
@@ -64,6 +64,11 @@ def _service(row: Service) -> dict[str, Any]:
         # Empty: every network whose weights are there, as `make up` has it.
         environment[row.variable("MODELS")] = "${MATTEWORKS_MODELS:-}"
         made["volumes"] = ["../models:/models:ro"]
+    if row.name == "console":
+        # Compose's names stand for all containers of a service.
+        environment[row.variable("INSTANCES")] = ",".join(
+            instance_address(other, f"{other.name}:{other.port}") for other in SERVICES
+        )
     if row.keeps_results:
         made["volumes"] = ["results:/var/lib/matteworks/results"]
     if row.name == "jobs":

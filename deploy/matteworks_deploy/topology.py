@@ -21,6 +21,7 @@ __all__ = [
     "Secret",
     "Service",
     "Store",
+    "instance_address",
     "service",
 ]
 
@@ -230,6 +231,13 @@ SERVICES = (
         stop_rank=1,
     ),
 )
+
+
+def instance_address(row: Service, address: str) -> str:
+    """How the console's setting INSTANCES writes the address of a process, or of a name with several."""
+    return f"{row.name}=" + (f"http://{address}" if row.protocol is Protocol.HTTP else address)
+
+
 _BY_NAME = {row.name: row for row in SERVICES}
 
 

@@ -39,6 +39,8 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Struct
 
+from matteworks_deploy.envoy.page_replies import page_replies
+
 CONTENT_TYPE = "application/json; charset=utf-8"
 # Made by tools/gen_proxy_replies.py from the providers' modules.
 _PROVIDERS = "proxy_replies.json"
@@ -94,6 +96,7 @@ def local_reply_config(provider_hosts: Mapping[str, str] | None = None) -> Local
     others_hosts = [_host_is(host) for host, name in hosts.items() if name not in FILE_TOO_LARGE_PROVIDERS]
     return LocalReplyConfig(
         mappers=[
+            *page_replies(),
             *(mapper for host, name in hosts.items() for mapper in _replies_of(name, _host_is(host))),
             *(_too_large(place) for place in too_large_at),
             # Their own 413 where nothing above has said it in other words.

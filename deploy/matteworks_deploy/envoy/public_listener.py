@@ -38,14 +38,12 @@ from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.access_log import public_access_log
 from matteworks_deploy.envoy.local_replies import local_reply_config
+from matteworks_deploy.envoy.page_replies import HTML_FIRST
 from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
 from matteworks_deploy.envoy.wire import seconds, socket_address
 
 # Headers that only our own processes may set.
 INTERNAL_HEADER_PREFIXES = ("x-envoy-", "x-matteworks-")
-
-# What browsers ask for when a person opens an address; programs put */* or JSON first.
-_HTML_FIRST = r"\s*text/html\s*(,.*)?"
 
 _LARGEST_LENGTH = 2**63 - 1
 _STREAM_WINDOW_BYTES = 4 * MEBIBYTE
@@ -140,7 +138,7 @@ def _to_console(settings: EnvoySettings) -> list[Route]:
         ),
     )
     prefers_html = HeaderMatcher(
-        name="accept", string_match=StringMatcher(safe_regex=RegexMatcher(regex=_HTML_FIRST))
+        name="accept", string_match=StringMatcher(safe_regex=RegexMatcher(regex=HTML_FIRST))
     )
     return [
         Route(name="console", match=RouteMatch(path_separated_prefix="/console"), route=action),

@@ -13,7 +13,7 @@ from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.ports import LOOPBACK, free_ports
 from matteworks_deploy.local.process import ProcessSpec
 from matteworks_deploy.local.state import StateDirectory
-from matteworks_deploy.topology import ALLOCATOR, SERVICES, Secret, Service
+from matteworks_deploy.topology import ALLOCATOR, SERVICES, Secret, Service, instance_address
 
 ENVOY_ADMIN_SOCKET = "envoy-admin.sock"
 
@@ -135,6 +135,12 @@ class ServiceSpecs:
         if row.keeps_results:
             fixed["OBJECT_STORE_URL"] = f"file://{self._state.results_path}"
         fixed |= self._models_of(row.name)
+        if row.name == "console":
+            fixed["INSTANCES"] = ",".join(
+                instance_address(other, str(address))
+                for other in SERVICES
+                for address in self._addresses.hosts[other.name]
+            )
         own = [{**fixed} for _ in hosts]
         if row.http_port:
             for settings, address in zip(own, self._addresses.hosts[row.http_name], strict=True):

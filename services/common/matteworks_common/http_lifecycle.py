@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import Field
 
 from matteworks_common.health import HealthMonitor
+from matteworks_common.instance import Instance, answering_for
 from matteworks_common.lifecycle import Running, run_process
 from matteworks_common.settings import ServiceSettings, SettingsError
 
@@ -36,10 +37,11 @@ class HttpSettings(ServiceSettings):
 class HttpApp:
     """A wired service, not yet listening.
 
-    Once `draining` is set, answers should close their connections. `closing` holds what was opened, closed
-    in reverse order after the server has stopped.
+    `name` is the service's. Once `draining` is set, answers should close their connections. `closing` holds
+    what was opened, closed in reverse order after the server has stopped.
     """
 
+    name: str
     asgi: Callable[..., Awaitable[Any]]
     monitor: HealthMonitor
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,9 +54,11 @@ async def running(app: HttpApp, settings: HttpSettings) -> AsyncIterator[Running
     """Listen while the block runs. Then: not ready, wait for the proxy to notice, stop accepting, finish
     what runs, close. Raises SettingsError when the address is taken or not ours.
     """
+    instance = Instance(app.name, settings, app.registry, lambda: app.monitor.is_serving)
+    asgi = answering_for(instance, app.asgi)
     async with (
         app.closing,
-        listening(app.asgi, settings.listen_address, settings.keep_alive_s, settings.grace_s) as port,
+        listening(asgi, settings.listen_address, settings.keep_alive_s, settings.grace_s) as port,
     ):
         poller = asyncio.create_task(app.monitor.run())
         try:

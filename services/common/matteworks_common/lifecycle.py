@@ -18,8 +18,11 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
+from matteworks.common.v1 import instance_pb2_grpc
 from matteworks_common.channels import channel_options
 from matteworks_common.health import Check, HealthMonitor
+from matteworks_common.instance import Instance, LoadReader
+from matteworks_common.instance_servicer import InstanceServicer
 from matteworks_common.interceptors import server_interceptors
 from matteworks_common.logs import configure_logging
 from matteworks_common.settings import ServiceSettings, SettingsError, load_settings
@@ -34,7 +37,8 @@ class App:
 
     `add_servicers` registers the generated servicers on a server. `checks` decide readiness.
     `closing` holds what was opened, closed in reverse order after the server has stopped. `beside`, given the
-    service's health, listens for another protocol while its block runs and yields its port.
+    service's health, listens for another protocol while its block runs and yields its port. `read_load` tells
+    how busy its device is.
     """
 
     name: str
@@ -45,6 +49,7 @@ class App:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     rpc_metrics: RpcMetrics | None = None
     beside: Callable[[HealthMonitor], AbstractAsyncContextManager[int]] | None = None
+    read_load: LoadReader | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
         app.add_servicers(server)
         monitor = HealthMonitor(app.service_names, app.checks, settings.health_interval_s)
         health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
+        instance = Instance(app.name, settings, app.registry, lambda: monitor.is_serving, app.read_load)
+        instance_pb2_grpc.add_InstanceServiceServicer_to_server(InstanceServicer(instance), server)
         reflection.enable_server_reflection(
             (*app.service_names, reflection.SERVICE_NAME, "grpc.health.v1.Health"), server
         )

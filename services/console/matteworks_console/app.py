@@ -21,6 +21,7 @@ from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
 from matteworks_console import formats
 from matteworks_console.clients import AccountsClient, CompositorProbe, ModelsClient
+from matteworks_console.instances import InstancesClient
 from matteworks_console.jobs_client import JobsClient
 from matteworks_console.middleware import PageMetrics, PageMiddleware
 from matteworks_console.pages.jobs import JobPages
@@ -91,7 +92,7 @@ async def build(settings: ConsoleSettings, deps: ConsoleDependencies | None = No
             exception_handlers={HTTPException: _raise},
         )
         asgi.router.redirect_slashes = False
-        return HttpApp(asgi, monitor, draining, opening.pop_all(), registry)
+        return HttpApp("console", asgi, monitor, draining, opening.pop_all(), registry)
 
 
 def _console_routes(
@@ -119,6 +120,8 @@ def _console_routes(
     probes: dict[str, Probe] = {
         "auth": accounts.check, "compositor": compositor.check, "inference": models.models
     }  # fmt: skip
+    instances = InstancesClient(settings.instances, deps.clock)
+    opening.push_async_callback(instances.close)
     live = LiveStreams(draining, deps.poll_s)
     jobs_routes = []
     if settings.jobs_target:
@@ -133,7 +136,7 @@ def _console_routes(
         *RequestPages(renderer, access, accounts, live).routes,
         *jobs_routes,
         *OperatorPages(renderer, access, accounts, models, store).routes,
-        *ServicePages(renderer, access, probes).routes,
+        *ServicePages(renderer, access, probes, instances, live).routes,
     ]
 
 

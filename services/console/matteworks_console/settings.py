@@ -11,6 +11,8 @@ from matteworks_common.http_lifecycle import HttpSettings
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 
+_INSTANCE = re.compile(r"[a-z]{1,32}=(http://)?([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
+
 
 class ConsoleSettings(HttpSettings):
     """Pages for people. `listen_address` serves HTTP here, not gRPC."""
@@ -55,6 +57,11 @@ class ConsoleSettings(HttpSettings):
         description="Where jobs is reached, as host:port: usually the internal listener. Empty: no pages of "
         "batches, stored results and webhooks.",
     )
+    instances: str = Field(
+        "",
+        description="Processes that operators see one by one, as NAME=HOST:PORT, separated by commas; edge "
+        "and console as NAME=http://HOST:PORT. A host name stands for all of its addresses. Empty: none.",
+    )
     store_url: SecretStr = Field(
         SecretStr("memory:"),
         description="Valkey that keeps sign-ins, as redis://HOST:PORT/DB, or `memory:` for one process that "
@@ -67,6 +74,14 @@ class ConsoleSettings(HttpSettings):
         text = text.rstrip("/")
         if text and not _ORIGIN.fullmatch(text):
             raise ValueError("give scheme and host, such as https://cutouts.example, without a path")
+        return text
+
+    @field_validator("instances")
+    @classmethod
+    def _instances_are_addresses(cls, text: str) -> str:
+        for entry in filter(None, text.split(",")):
+            if not _INSTANCE.fullmatch(entry):
+                raise ValueError(f"write {entry} as NAME=HOST:PORT or NAME=http://HOST:PORT")
         return text
 
     @field_validator("admin_token")

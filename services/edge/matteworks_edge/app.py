@@ -151,7 +151,7 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
             exception_handlers={HTTPException: _raise},
         )
         asgi.router.redirect_slashes = False
-        return HttpApp(asgi, monitor, draining, opening.pop_all(), registry)
+        return HttpApp("edge", asgi, monitor, draining, opening.pop_all(), registry)
 
 
 def _provider_routes(dialects: Sequence[Dialect], services: Services) -> Iterator[BaseRoute]:

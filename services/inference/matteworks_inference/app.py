@@ -17,10 +17,12 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
+from matteworks.common.v1 import instance_pb2
 from matteworks.inference.v1 import inference_pb2_grpc, inpainting_pb2_grpc
 from matteworks.inference.v2 import open_inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
+from matteworks_common.instance import resident_bytes
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
 from matteworks_common.shared_memory import Borrower
@@ -45,6 +47,7 @@ from matteworks_inference.open_inference.grpc_servicer import OpenInferenceServi
 from matteworks_inference.open_inference.models import OpenModels
 from matteworks_inference.queueing.contract import BatchLimits
 from matteworks_inference.queueing.door import PictureAdmission
+from matteworks_inference.queueing.meter import LoadMeter
 from matteworks_inference.queueing.queue import BatchQueue
 from matteworks_inference.servicer import InferenceServicer
 from matteworks_inference.settings import InferenceSettings
@@ -96,7 +99,8 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     chosen = choose_models(settings, given.registry)
     configure_libvips(thread_count)
     registry = CollectorRegistry()
-    metrics = InferenceMetrics(registry)
+    meter = LoadMeter(given.clock)
+    metrics = InferenceMetrics(registry, meter)
     rpc_metrics = RpcMetrics("inference", registry)
     graphs = GraphStore.beside_weights(settings.model_directory)
     try:
@@ -132,9 +136,12 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
 
     opened.push_async_callback(close_queue)
     loop = asyncio.get_running_loop()
+    grown_bytes: dict[str, int] = {}
     try:
         for entry, weights in chosen:
+            before_bytes = resident_bytes()
             await loop.run_in_executor(threads.device, engine.load, entry, weights)
+            grown_bytes[entry.name] = max(0, resident_bytes() - before_bytes)
     except (EngineUnavailable, GraphError) as error:
         raise SettingsError(str(error)) from error
     queue.start()
@@ -144,16 +151,13 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         networks = await loop.run_in_executor(workers, SubjectNetworks)
         opened.callback(networks.close)
     segmenter = Segmenter(models, queue, networks, workers)
-    mattes = Mattes(
-        segmenter,
-        metrics,
-        decoder=Decoder(),
-        workers=workers,
-        admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
-    )
+    admission = PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics)
+    mattes = Mattes(segmenter, metrics, decoder=Decoder(), workers=workers, admission=admission)
     directory = settings.shared_memory_directory
     borrower = Borrower(Path(directory), workers) if directory else None
-    servicer = InferenceServicer(mattes, engine, quality=settings.quality, borrower=borrower)
+    servicer = InferenceServicer(
+        mattes, engine, quality=settings.quality, borrower=borrower, grown_bytes=grown_bytes
+    )
     open_models = OpenModels(
         mattes,
         engine,
@@ -178,6 +182,21 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
             OpenInferenceServicer(open_models), server
         )
 
+    def read_load() -> instance_pb2.DeviceLoad:
+        last = meter.read()
+        engines = sorted({engine.facts_of(entry.name).label for entry, _ in chosen})
+        load = instance_pb2.DeviceLoad(
+            engines=", ".join(engines),
+            in_hand_count=admission.in_hand_count,
+            waiting_count=queue.waiting_count,
+            max_waiting_count=settings.max_queued_items,
+            finished_count=last.picture_count,
+        )
+        load.expected_wait.FromNanoseconds(round(queue.expected_wait_s() * 1e9))
+        load.busy_time.FromNanoseconds(round(last.busy_s * 1e9))
+        load.window.FromNanoseconds(round(last.window_s * 1e9))
+        return load
+
     async def check_engine() -> None:
         if not queue.is_alive:
             raise EngineGone
@@ -192,6 +211,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         beside=_http(settings, open_models, given.clock, rpc_metrics)
         if settings.http_listen_address
         else None,
+        read_load=read_load,
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from matteworks_common.telemetry import DURATION_BUCKETS_S
+from matteworks_inference.queueing.meter import LoadMeter
 
 _BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 
 
 class InferenceMetrics:
-    """Metrics of the queue, which it observes, and of the stages of a request."""
+    """Metrics of the queue, which it observes, and of the stages of a request. `meter` keeps the latest."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, meter: LoadMeter | None = None) -> None:
+        self._meter = meter
         prefix = "matteworks_inference_"
         self.queue_depth = Gauge(prefix + "queue_depth", "Runs that wait for the device.", registry=registry)
         self.dropped = Counter(
@@ -60,3 +62,11 @@ class InferenceMetrics:
     def batch_finished(self, item_count: int, run_s: float) -> None:
         self.batch_items.observe(item_count)
         self.device_seconds.inc(run_s)
+        if self._meter:
+            self._meter.add(busy_s=run_s)
+
+    def matte_made(self, model: str, subject_type: str) -> None:
+        """A picture has its matte."""
+        self.segmented.labels(model, subject_type).inc()
+        if self._meter:
+            self._meter.add(picture_count=1)

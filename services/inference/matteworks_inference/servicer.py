@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -27,16 +28,23 @@ _QUALITIES: Final[dict[int, Quality]] = {
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     """`quality` is what a request gets that names none. `borrower` reads pixels that callers share; None:
-    there is no memory that they could share.
+    there is no memory that they could share. `grown_bytes` is what each loaded model takes.
     """
 
     def __init__(
-        self, mattes: Mattes, engine: Engine, *, quality: Quality, borrower: Borrower | None = None
+        self,
+        mattes: Mattes,
+        engine: Engine,
+        *,
+        quality: Quality,
+        borrower: Borrower | None = None,
+        grown_bytes: Mapping[str, int] | None = None,
     ) -> None:
         self._mattes = mattes
         self._engine = engine
         self._quality: Quality = quality
         self._borrower = borrower
+        self._grown_bytes = grown_bytes or {}
 
     async def Segment(
         self, request: inference_pb2.SegmentRequest, context: Any
@@ -139,4 +147,5 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             is_default=entry == models.default,
             engine=facts.label if facts else "",
             engine_reason=facts.reason if facts else "",
+            memory_bytes=self._grown_bytes.get(entry.name, 0),
         )

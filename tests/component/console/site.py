@@ -65,6 +65,7 @@ class Site:
     """What runs. Accounts `a` and `b` have a live key each."""
 
     url: str
+    auth_target: str
     clock: ManualClock
     auth: auth_pb2_grpc.AuthServiceAsyncStub
     admin: auth_pb2_grpc.KeyAdminServiceAsyncStub
@@ -169,7 +170,7 @@ async def site_before(auth_target: str, clock: ManualClock, **settings: Any) -> 
         http_running(console, console_settings) as service,
         open_channel(auth_target, 96 * MEBIBYTE) as channel,
     ):
-        site = Site(f"http://127.0.0.1:{service.port}", clock, *_stubs(channel), store)
+        site = Site(f"http://127.0.0.1:{service.port}", auth_target, clock, *_stubs(channel), store)
         try:
             yield site
         finally:

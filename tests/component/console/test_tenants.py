@@ -26,6 +26,10 @@ OPERATOR_PAGES = (
     "/console/models",
     "/console/services",
     "/console/services/list",
+    "/console/load",
+    "/console/load/list",
+    "/console/instances/events",
+    "/console/settings",
     "/console/audit",
     "/console/audit.csv",
 )

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
-from matteworks.common.v1 import image_pb2
+from matteworks.common.v1 import image_pb2, instance_pb2, instance_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import call, open_channel
 from matteworks_common.errors import (
@@ -261,6 +261,21 @@ async def test_list_models_tells_what_is_loaded_and_where(tmp_path: Path) -> Non
         assert listed.models[0].license == "Apache-2.0"
         assert listed.models[0].engine_reason
         assert listed.models[0].input_size.width_px == SIDE_PX
+
+
+async def test_a_process_tells_how_busy_its_device_is_and_what_its_models_take(tmp_path: Path) -> None:
+    async with fake_service(tmp_path, models="first") as service:
+        await service.segment(pixels_request())
+        stub = instance_pb2_grpc.InstanceServiceStub(service.channel)
+        told = await call(stub.GetInstance, instance_pb2.GetInstanceRequest(), timeout_s=5)
+        models = await call(service.stub.ListModels, inference_pb2.ListModelsRequest(), timeout_s=5)
+
+    load = told.device_load
+    assert (told.service, told.in_flight_count) == ("inference", 0)
+    assert (load.engines, load.finished_count, load.in_hand_count) == ("fake/none", 1, 0)
+    assert (load.waiting_count, load.max_waiting_count) == (0, 128)
+    assert load.window.ToNanoseconds() >= 1e9
+    assert models.models[1].memory_bytes == 0
 
 
 async def test_without_a_list_every_model_with_weights_is_loaded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -34,6 +35,8 @@ PAGES = (
     "/console/plans",
     "/console/models",
     "/console/services",
+    "/console/load",
+    "/console/settings",
     "/console/audit",
 )
 
@@ -100,6 +103,32 @@ async def test_an_open_page_follows_what_is_spent_and_recovers_from_a_lost_conne
         await expect(spent).not_to_have_text(before)
 
 
+async def test_while_the_console_is_away_people_get_a_page_and_programs_a_document(
+    visit: Visit, running_stack: RunningStack, axe: str
+) -> None:
+    """The proxy answers; what programs parse stays what it is."""
+    async with visit() as visitor:
+        visitor.expected = ("Failed to load resource", "503")
+        running_stack.kill("console")
+        page = await visitor.page.goto(f"{running_stack.base_url}/console")
+        assert page is not None
+        problems = await visitor.check(axe)
+        told = await visitor.page.inner_text("h1")
+        document = await visitor.page.request.get(
+            f"{running_stack.base_url}/console", headers={"Accept": "application/json"}
+        )
+        async with asyncio.timeout(40):
+            while await visitor.page.locator("#secret").count() == 0:
+                await visitor.page.reload()
+
+    assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert told == "Not available at the moment"
+    assert problems == []
+    assert document.status in (200, 303, 503)
+    if document.status == 503:
+        assert (await document.json())["errors"][0]["code"] == "service_unavailable"
+
+
 async def test_usage_has_bars_for_what_was_used(
     visit: Visit, running_stack: RunningStack, demo_photo: Path
 ) -> None:
@@ -114,6 +143,41 @@ async def test_usage_has_bars_for_what_was_used(
 
     assert table.startswith("day,key_id,dialect,")
     assert len(table.splitlines()) >= 2
+
+
+async def test_a_request_is_found_by_its_id_with_the_time_of_each_stage(
+    visit: Visit, running_stack: RunningStack, demo_photo: Path
+) -> None:
+    async with visit() as visitor:
+        page = visitor.page
+        await sign_in(visitor, running_stack.key)
+        await visitor.open(f"{ACCOUNT}/requests")
+        await expect(page.locator("#live")).to_have_text("Live.")
+        request_id = remove(running_stack, running_stack.key, demo_photo).headers["x-request-id"]
+        await page.get_by_role("link", name=request_id).click()
+        await expect(page.locator("main")).to_contain_text("Done")
+        stages = await page.locator(".waterfall tbody th").all_inner_texts()
+
+    assert {"authenticate", "reserve", "render", "segment", "infer", "commit"} <= set(stages)
+
+
+async def test_operators_see_every_process_its_load_and_its_settings(
+    visit: Visit, running_stack: RunningStack
+) -> None:
+    async with visit() as visitor:
+        await sign_in(visitor, running_stack.admin_token)
+        await visitor.open("/console/services")
+        processes = visitor.page.locator("[aria-label='Processes'] tbody tr")
+        names = await processes.locator("th").all_inner_texts()
+        assert await processes.get_by_text("does not answer").count() == 0
+        await visitor.open("/console/load")
+        assert await visitor.page.get_by_text("Device at work").count() == names.count("inference")
+        await visitor.open("/console/settings")
+        settings = await visitor.page.inner_text("main")
+
+    assert sorted(set(names)) == ["auth", "compositor", "console", "edge", "inference", "jobs", "worker"]
+    assert "MATTEWORKS_INFERENCE_THREADS" in settings
+    assert running_stack.admin_token not in settings
 
 
 async def test_no_site_may_frame_the_console(visit: Visit, running_stack: RunningStack) -> None:

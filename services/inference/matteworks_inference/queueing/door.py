@@ -45,6 +45,11 @@ class PictureAdmission:
         self._last_answer_s = float("-inf")
 
     @property
+    def in_hand_count(self) -> int:
+        """Pictures that were taken in and not answered yet."""
+        return self._in_hand
+
+    @property
     def expected_s(self) -> float:
         """Seconds until a picture that came now would be answered, from the pace of the last ones."""
         return (self._in_hand + 1) * self._interval_s

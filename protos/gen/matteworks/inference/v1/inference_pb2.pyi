@@ -221,6 +221,7 @@ class Model(_message.Message):
     ENGINE_REASON_FIELD_NUMBER: _builtins.int
     CODE_LICENSE_FIELD_NUMBER: _builtins.int
     LICENSE_NOTE_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, for example `isnet-general-use`."""
     summary: _builtins.str
@@ -243,6 +244,8 @@ class Model(_message.Message):
     """SPDX identifier of the licence of the code that the weights come with."""
     license_note: _builtins.str
     """What else is known of the licences, one sentence for people; often empty."""
+    memory_bytes: _builtins.int
+    """Bytes by which this process grew when it loaded the model; 0 when not loaded, or not known."""
     @_builtins.property
     def input_size(self) -> _image_pb2.Size:
         """Size of the network's input; a side of 0 is free."""
@@ -267,10 +270,11 @@ class Model(_message.Message):
         engine_reason: _builtins.str = ...,
         code_license: _builtins.str = ...,
         license_note: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_license", b"code_license", "engine", b"engine", "engine_reason", b"engine_reason", "input_size", b"input_size", "is_default", b"is_default", "is_loaded", b"is_loaded", "license", b"license", "license_note", b"license_note", "name", b"name", "subject_types", b"subject_types", "summary", b"summary", "weights_sha256", b"weights_sha256", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_license", b"code_license", "engine", b"engine", "engine_reason", b"engine_reason", "input_size", b"input_size", "is_default", b"is_default", "is_loaded", b"is_loaded", "license", b"license", "license_note", b"license_note", "memory_bytes", b"memory_bytes", "name", b"name", "subject_types", b"subject_types", "summary", b"summary", "weights_sha256", b"weights_sha256", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -93,7 +93,7 @@ class Mattes:
             stages=stages,
         )
         stages = _summed(stages)
-        self._metrics.segmented.labels(segmented.model, segmented.subject.type or "undetermined").inc()
+        self._metrics.matte_made(segmented.model, segmented.subject.type or "undetermined")
         for stage, duration_s in stages.durations_s:
             self._metrics.stage_seconds.labels(stage).observe(duration_s)
         return segmented, stages
