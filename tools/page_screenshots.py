@@ -148,6 +148,9 @@ async def visit(browser: Browser, stack: ReadyStack, admin_token: str, out: Path
     for name, path in PATHS.items():
         await page.goto(path)
         await photograph(page, out / f"page-{name}.webp")
+    await page.goto(PATHS["requests"])
+    await page.locator("tbody tr", has_text="removebg").last.locator("a").click()
+    await photograph(page, out / "page-request.webp")
     await context.close()
 
 

@@ -8,7 +8,6 @@ from matteworks.auth.v1 import (
     audit_pb2,
     auth_pb2,
     auth_pb2_grpc,
-    key_restrictions_pb2,
     request_log_pb2,
     request_log_pb2_grpc,
     usage_pb2,
@@ -133,11 +132,8 @@ class AccountsClient:
             self._admin.RotateKey, request, timeout_s=self._timeout_s, metadata=self._metadata(actor)
         )
 
-    async def restrict_key(
-        self, key_id: str, restrictions: key_restrictions_pb2.KeyRestrictions, actor: str
-    ) -> None:
-        """All restrictions of a key from now on."""
-        request = auth_pb2.UpdateKeyRequest(key_id=key_id, restrictions=restrictions)
+    async def restrict_key(self, request: auth_pb2.UpdateKeyRequest, actor: str) -> None:
+        """All restrictions of a key from now on, and when it ends."""
         await call(self._admin.UpdateKey, request, timeout_s=self._timeout_s, metadata=self._metadata(actor))
 
     async def revoke_key(self, key_id: str, actor: str) -> None:
@@ -145,9 +141,13 @@ class AccountsClient:
         request = auth_pb2.RevokeKeyRequest(key_id=key_id)
         await call(self._admin.RevokeKey, request, timeout_s=self._timeout_s, metadata=self._metadata(actor))
 
-    async def audit_events(self, account_id: str, page_token: str) -> audit_pb2.ListAuditEventsResponse:
+    async def audit_events(
+        self, account_id: str, page_token: str, page_size: int = 0
+    ) -> audit_pb2.ListAuditEventsResponse:
         """A page of the audit log, latest first; of one account unless `account_id` is empty."""
-        request = audit_pb2.ListAuditEventsRequest(account_id=account_id, page_token=page_token)
+        request = audit_pb2.ListAuditEventsRequest(
+            account_id=account_id, page_token=page_token, page_size=page_size
+        )
         return await call(
             self._admin.ListAuditEvents, request, timeout_s=self._timeout_s, metadata=self._metadata()
         )

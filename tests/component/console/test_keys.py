@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import logging
 import re
 
@@ -10,7 +12,7 @@ import pytest
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks_common.channels import call
-from matteworks_common.errors import Unauthenticated
+from matteworks_common.errors import Forbidden, Unauthenticated
 from tests.component.console.site import Person, Site
 
 KEYS = "/console/accounts/a/keys"
@@ -30,8 +32,8 @@ async def make(person: Person, **fields: str) -> str:
     return shown_key(answer.text)
 
 
-async def whose(site: Site, key: str) -> auth_pb2.AuthenticateResponse:
-    return await call(site.auth.Authenticate, auth_pb2.AuthenticateRequest(api_key=key), timeout_s=5)
+async def whose(site: Site, key: str, **told: str) -> auth_pb2.AuthenticateResponse:
+    return await call(site.auth.Authenticate, auth_pb2.AuthenticateRequest(api_key=key, **told), timeout_s=5)
 
 
 async def test_a_made_key_works_and_is_shown_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,6 +100,34 @@ async def test_restrictions_are_kept_and_shown(site: Site) -> None:
     assert "Pages: https://shop.example" in (await person.get(KEYS)).text
 
 
+async def test_a_key_is_refused_from_where_and_in_what_and_after_when_it_may_not_be_used(site: Site) -> None:
+    """Each restriction of the form, by what auth then says of the key."""
+    person = await site.signed_in("a")
+    key = await make(person)
+    key_id = (await whose(site, key)).key_id
+    restrict = f"{KEYS}/{key_id}/restrict"
+
+    await person.post(restrict, allowed_networks="203.0.113.0/24")
+    inside = await whose(site, key, client_address="203.0.113.9")
+    with pytest.raises(Forbidden):
+        await whose(site, key, client_address="198.51.100.1")
+    await person.post(restrict, allowed_dialects="removebg")
+    with pytest.raises(Forbidden):
+        await whose(site, key, dialect="photoroom")
+    await person.post(restrict, allowed_origins="https://shop.example")
+    with pytest.raises(Forbidden):
+        await whose(site, key, origin="https://evil.example")
+    await person.post(restrict, days="2")
+    free = await whose(site, key)
+    later = await person.post(restrict, days="3")
+    site.clock.advance(2 * 86_400)
+
+    assert inside.key_id == free.key_id == key_id
+    assert later.status_code == 400
+    with pytest.raises(Unauthenticated):
+        await whose(site, key)
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -128,3 +158,18 @@ async def test_the_audit_log_tells_who_made_and_ended_a_key(site: Site) -> None:
     assert f"console: key {site.keys['a'].key.key_id}" in page
     assert "key.create" in page
     assert f"console: key {site.keys['a'].key.key_id},key.create,a," in table
+
+
+async def test_the_whole_audit_log_is_exported_and_no_cell_is_a_formula(site: Site) -> None:
+    """More than a page of it, with a name that a spreadsheet would run."""
+    operator = await site.signed_in()
+    await operator.get(KEYS)
+    for number in range(510):
+        await site.make_key("a", is_test=bool(number % 2))
+    await operator.post(KEYS, display_name="=HYPERLINK(1)", kind="live")
+    rows = list(csv.DictReader(io.StringIO((await operator.get("/console/audit.csv")).text)))
+
+    assert len([row for row in rows if row["action"] == "key.create"]) == 513
+    assert [row["time"] for row in rows] == sorted((row["time"] for row in rows), reverse=True)
+    assert rows[0]["details"] == "name==HYPERLINK(1)"
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())

@@ -199,7 +199,12 @@ async def test_no_site_may_frame_the_console(visit: Visit, running_stack: Runnin
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width_px", [360, 1280])
 async def test_everybody_can_use_every_page(
-    visit: Visit, running_stack: RunningStack, axe: str, scheme: Literal["light", "dark"], width_px: int
+    visit: Visit,
+    running_stack: RunningStack,
+    demo_photo: Path,
+    axe: str,
+    scheme: Literal["light", "dark"],
+    width_px: int,
 ) -> None:
     problems: dict[str, list[str]] = {}
     async with visit() as visitor:
@@ -207,7 +212,9 @@ async def test_everybody_can_use_every_page(
         await visitor.open("/console/sign-in")
         problems["sign-in"] = await visitor.check(axe)
         await sign_in(visitor, running_stack.admin_token)
-        for path in PAGES:
+        request_id = remove(running_stack, running_stack.key, demo_photo).headers["x-request-id"]
+        visitor.expected = ("404",)
+        for path in (*PAGES, f"{ACCOUNT}/request/{request_id}", "/console/nothing-here"):
             await visitor.open(path)
             for details in await visitor.page.locator("details").all():
                 await details.evaluate("element => { element.open = true; }")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -80,10 +81,16 @@ class KeyPages:
         return await self._show(session, key.account_id, secret=made.api_key, secret_of=made.key)
 
     async def restrict(self, request: Request) -> Response:
-        """Where the key may be used from now on."""
+        """Where, and until when, the key may be used from now on."""
         session, key = await self._own_key(request)
         form = await self._access.form(request, session)
-        await self._accounts.restrict_key(key.key_id, _restrictions(form), session.actor)
+        wanted = auth_pb2.UpdateKeyRequest(key_id=key.key_id, restrictions=_restrictions(form))
+        if form.text("days"):
+            days = form.whole_number("days", 1, MAX_DAYS)
+            wanted.expire_time.FromNanoseconds(round((self._clock.unix_s() + days * 86_400) * 1e9))
+            if _ends_before(key, wanted.expire_time):
+                raise PageError(400, "days: The key ends before that already, and an end never moves away.")
+        await self._accounts.restrict_key(wanted, session.actor)
         return RedirectResponse(f"/console/accounts/{key.account_id}/keys", status_code=303)
 
     async def revoke(self, request: Request) -> Response:
@@ -123,6 +130,10 @@ class KeyPages:
             max_days=MAX_DAYS,
             max_overlap_hours=MAX_OVERLAP_HOURS,
         )
+
+
+def _ends_before(key: auth_pb2.Key, time: Timestamp) -> bool:
+    return key.HasField("expire_time") and key.expire_time.ToNanoseconds() < time.ToNanoseconds()
 
 
 def _state(key: auth_pb2.Key, now_s: float) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import AsyncIterator, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from matteworks.auth.v1 import audit_pb2, auth_pb2
+from matteworks_common.context import CallContext, current_call, new_request_id
 from matteworks_common.errors import MatteworksError
 from matteworks_console.clients import AccountsClient, ModelsClient
 from matteworks_console.errors import PageError
@@ -28,7 +30,7 @@ _BALANCES: Final = {
 _MAX_GRANT: Final = Decimal(10) ** 12
 _AUDIT_COLUMNS: Final = ("time", "actor", "action", "account_id", "key_id", "details", "request_id")
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-_MAX_AUDIT_PAGES: Final = 100
+_EXPORTED_AT_ONCE: Final = 500
 
 
 class OperatorPages:
@@ -145,38 +147,43 @@ class OperatorPages:
         )
 
     async def audit_table(self, request: Request) -> Response:
-        """The log as CSV."""
+        """The whole log as CSV, sent while it is read."""
         await self._access.operator(request)
         account_id = request.query_params.get("account", "").strip()[:64]
-        events: list[audit_pb2.AuditEvent] = []
-        page_token = ""
-        for _ in range(_MAX_AUDIT_PAGES):
-            found = await self._accounts.audit_events(account_id, page_token)
-            events += found.events
-            page_token = found.next_page_token
-            if not page_token:
-                break
-        return Response(
-            audit_csv(events),
+        first = await self._accounts.audit_events(account_id, "", _EXPORTED_AT_ONCE)
+        return StreamingResponse(
+            self._audit_rows(account_id, first),
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"},
         )
 
+    async def _audit_rows(
+        self, account_id: str, part: audit_pb2.ListAuditEventsResponse
+    ) -> AsyncIterator[str]:
+        yield csv_rows([_AUDIT_COLUMNS])
+        while True:
+            yield csv_rows(_audit_cells(event) for event in part.events)
+            if not part.next_page_token:
+                return
+            # The time of a page is not enough for the largest log; each part has its own.
+            current_call.set(CallContext(new_request_id(), None))
+            part = await self._accounts.audit_events(account_id, part.next_page_token, _EXPORTED_AT_ONCE)
 
-def audit_csv(events: list[audit_pb2.AuditEvent]) -> str:
-    """The events as a table with a head line. No cell is a formula to a spreadsheet."""
+
+def _audit_cells(event: audit_pb2.AuditEvent) -> tuple[str, ...]:
+    details = "; ".join(f"{name}={value}" for name, value in sorted(event.details.items()))
+    return (
+        event.time.ToJsonString(), event.actor, event.action, event.account_id, event.key_id, details,
+        event.request_id,
+    )  # fmt: skip
+
+
+def csv_rows(rows: Iterable[Sequence[str]]) -> str:
+    """The rows as a table. No cell is a formula to a spreadsheet."""
     target = io.StringIO()
-    writer = csv.writer(target)
-    writer.writerow(_AUDIT_COLUMNS)
-    for event in events:
-        details = "; ".join(f"{name}={value}" for name, value in sorted(event.details.items()))
-        cells = (
-            event.time.ToJsonString(), event.actor, event.action, event.account_id, event.key_id, details,
-            event.request_id,
-        )  # fmt: skip
-        writer.writerow(
-            ["'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in cells]
-        )
+    csv.writer(target).writerows(
+        ["'" + cell if cell.startswith(_FORMULA_STARTS) else cell for cell in row] for row in rows
+    )
     return target.getvalue()
 
 
