@@ -30,6 +30,12 @@ from matteworks_common.telemetry import RpcMetrics
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.contract import Engine, EngineUnavailable
+from matteworks_inference.engines.gpu.memory import (
+    CudaError,
+    DeviceMemory,
+    device_memory,
+    open_cuda_runtime,
+)
 from matteworks_inference.engines.threads import DeviceThreads, usable_processor_count
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.graph import GraphError
@@ -136,12 +142,14 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
 
     opened.push_async_callback(close_queue)
     loop = asyncio.get_running_loop()
+    read_device_memory = _device_memory_reader(settings)
     grown_bytes: dict[str, int] = {}
     try:
         for entry, weights in chosen:
-            before_bytes = resident_bytes()
+            before_bytes = resident_bytes() + read_device_memory().used_bytes
             await loop.run_in_executor(threads.device, engine.load, entry, weights)
-            grown_bytes[entry.name] = max(0, resident_bytes() - before_bytes)
+            after_bytes = resident_bytes() + read_device_memory().used_bytes
+            grown_bytes[entry.name] = max(0, after_bytes - before_bytes)
     except (EngineUnavailable, GraphError) as error:
         raise SettingsError(str(error)) from error
     queue.start()
@@ -183,7 +191,7 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         )
 
     def read_load() -> instance_pb2.DeviceLoad:
-        last = meter.read()
+        last, memory = meter.read(), read_device_memory()
         engines = sorted({engine.facts_of(entry.name).label for entry, _ in chosen})
         load = instance_pb2.DeviceLoad(
             engines=", ".join(engines),
@@ -191,6 +199,8 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
             waiting_count=queue.waiting_count,
             max_waiting_count=settings.max_queued_items,
             finished_count=last.picture_count,
+            device_memory_used_bytes=memory.used_bytes,
+            device_memory_total_bytes=memory.total_bytes,
         )
         load.expected_wait.FromNanoseconds(round(queue.expected_wait_s() * 1e9))
         load.busy_time.FromNanoseconds(round(last.busy_s * 1e9))
@@ -213,6 +223,28 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         else None,
         read_load=read_load,
     )
+
+
+def _device_memory_reader(settings: InferenceSettings) -> Callable[[], DeviceMemory]:
+    """Tells the memory of the GPU; nothing where there is none, or where it does not tell."""
+    nothing = DeviceMemory(0, 0)
+    if settings.device == "cpu":
+        return lambda: nothing
+    # Imported here: only a machine with a GPU needs it.
+    import onnxruntime
+
+    try:
+        runtime = open_cuda_runtime(getattr(onnxruntime, "cuda_version", ""))
+    except CudaError:
+        return lambda: nothing
+
+    def read() -> DeviceMemory:
+        try:
+            return device_memory(runtime)
+        except CudaError:
+            return nothing
+
+    return read
 
 
 def _http(

@@ -8,7 +8,14 @@ import gc
 import numpy as np
 import pytest
 
-from matteworks_inference.engines.gpu.memory import AnswerMemory, CudaError, PinnedMemory, open_cuda_runtime
+from matteworks_inference.engines.gpu.memory import (
+    AnswerMemory,
+    CudaError,
+    DeviceMemory,
+    PinnedMemory,
+    device_memory,
+    open_cuda_runtime,
+)
 
 TO_DEVICE, TO_HOST, NON_BLOCKING, ILLEGAL_ADDRESS = 1, 2, 1, 700
 
@@ -48,6 +55,14 @@ class HostRuntime:
             self.awaited.append(stream)
             return 0
 
+        def tell_memory(
+            free: ctypes._Pointer[ctypes.c_size_t], total: ctypes._Pointer[ctypes.c_size_t]
+        ) -> int:
+            free[0], total[0] = 30, 100
+            return copy_result
+
+        sizes = ctypes.POINTER(ctypes.c_size_t)
+        self.cudaMemGetInfo = ctypes.CFUNCTYPE(result, sizes, sizes)(tell_memory)
         address, size, flags = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint
         self.cudaStreamCreateWithFlags = ctypes.CFUNCTYPE(result, pointer, flags)(create)
         self.cudaHostAlloc = ctypes.CFUNCTYPE(result, pointer, size, flags)(allocate)
@@ -84,6 +99,12 @@ def test_an_error_is_told_in_cudas_own_words() -> None:
     host = memory.allocate(8)
     with pytest.raises(CudaError, match="700: an illegal memory access"):
         memory.copy_in(host.ctypes.data, host)
+
+
+def test_the_memory_of_the_device_is_told() -> None:
+    assert device_memory(HostRuntime()) == DeviceMemory(used_bytes=70, total_bytes=100)
+    with pytest.raises(CudaError, match="700"):
+        device_memory(HostRuntime(ILLEGAL_ADDRESS))
 
 
 def test_a_runtime_that_is_not_installed_is_named() -> None:

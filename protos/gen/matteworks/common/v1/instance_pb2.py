@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/common/v1/instance.proto\x12\x14matteworks.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n\x12GetInstanceRequest\"\xb4\x02\n\x13GetInstanceResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x12\n\nprocess_id\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_serving\x18\x06 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\x03\x12/\n\x08settings\x18\t \x03(\x0b\x32\x1d.matteworks.common.v1.Setting\x12\x35\n\x0b\x64\x65vice_load\x18\n \x01(\x0b\x32 .matteworks.common.v1.DeviceLoad\">\n\x07Setting\x12\x10\n\x08variable\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"\x89\x02\n\nDeviceLoad\x12\x0f\n\x07\x65ngines\x18\x01 \x01(\t\x12\x15\n\rin_hand_count\x18\x02 \x01(\x05\x12\x15\n\rwaiting_count\x18\x03 \x01(\x05\x12\x19\n\x11max_waiting_count\x18\x04 \x01(\x05\x12\x30\n\rexpected_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x66inished_count\x18\x06 \x01(\x03\x12,\n\tbusy_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06window\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration2u\n\x0fInstanceService\x12\x62\n\x0bGetInstance\x12(.matteworks.common.v1.GetInstanceRequest\x1a).matteworks.common.v1.GetInstanceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#matteworks/common/v1/instance.proto\x12\x14matteworks.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n\x12GetInstanceRequest\"\xb4\x02\n\x13GetInstanceResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x12\n\nprocess_id\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_serving\x18\x06 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\x03\x12/\n\x08settings\x18\t \x03(\x0b\x32\x1d.matteworks.common.v1.Setting\x12\x35\n\x0b\x64\x65vice_load\x18\n \x01(\x0b\x32 .matteworks.common.v1.DeviceLoad\">\n\x07Setting\x12\x10\n\x08variable\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"\xce\x02\n\nDeviceLoad\x12\x0f\n\x07\x65ngines\x18\x01 \x01(\t\x12\x15\n\rin_hand_count\x18\x02 \x01(\x05\x12\x15\n\rwaiting_count\x18\x03 \x01(\x05\x12\x19\n\x11max_waiting_count\x18\x04 \x01(\x05\x12\x30\n\rexpected_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x66inished_count\x18\x06 \x01(\x03\x12,\n\tbusy_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06window\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x18\x64\x65vice_memory_used_bytes\x18\t \x01(\x03\x12!\n\x19\x64\x65vice_memory_total_bytes\x18\n \x01(\x03\x32u\n\x0fInstanceService\x12\x62\n\x0bGetInstance\x12(.matteworks.common.v1.GetInstanceRequest\x1a).matteworks.common.v1.GetInstanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTING']._serialized_start=459
   _globals['_SETTING']._serialized_end=521
   _globals['_DEVICELOAD']._serialized_start=524
-  _globals['_DEVICELOAD']._serialized_end=789
-  _globals['_INSTANCESERVICE']._serialized_start=791
-  _globals['_INSTANCESERVICE']._serialized_end=908
+  _globals['_DEVICELOAD']._serialized_end=858
+  _globals['_INSTANCESERVICE']._serialized_start=860
+  _globals['_INSTANCESERVICE']._serialized_end=977
 # @@protoc_insertion_point(module_scope)

@@ -145,6 +145,8 @@ class DeviceLoad(_message.Message):
     FINISHED_COUNT_FIELD_NUMBER: _builtins.int
     BUSY_TIME_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    DEVICE_MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    DEVICE_MEMORY_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     engines: _builtins.str
     """Where the networks run, for example `openvino/cpu`; several are separated by commas."""
     in_hand_count: _builtins.int
@@ -155,6 +157,10 @@ class DeviceLoad(_message.Message):
     """So many runs may wait."""
     finished_count: _builtins.int
     """Pictures finished in the last minute; of a younger process since its start."""
+    device_memory_used_bytes: _builtins.int
+    """Memory of a GPU that is in use, by whomever, in bytes; 0: there is none, or it is not known."""
+    device_memory_total_bytes: _builtins.int
+    """All memory of that GPU."""
     @_builtins.property
     def expected_wait(self) -> _duration_pb2.Duration:
         """How long a run that came now would wait, by the time of recent ones."""
@@ -178,10 +184,12 @@ class DeviceLoad(_message.Message):
         finished_count: _builtins.int = ...,
         busy_time: _duration_pb2.Duration | None = ...,
         window: _duration_pb2.Duration | None = ...,
+        device_memory_used_bytes: _builtins.int = ...,
+        device_memory_total_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["busy_time", b"busy_time", "expected_wait", b"expected_wait", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_time", b"busy_time", "engines", b"engines", "expected_wait", b"expected_wait", "finished_count", b"finished_count", "in_hand_count", b"in_hand_count", "max_waiting_count", b"max_waiting_count", "waiting_count", b"waiting_count", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_time", b"busy_time", "device_memory_total_bytes", b"device_memory_total_bytes", "device_memory_used_bytes", b"device_memory_used_bytes", "engines", b"engines", "expected_wait", b"expected_wait", "finished_count", b"finished_count", "in_hand_count", b"in_hand_count", "max_waiting_count", b"max_waiting_count", "waiting_count", b"waiting_count", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

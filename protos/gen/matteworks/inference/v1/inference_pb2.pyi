@@ -245,7 +245,9 @@ class Model(_message.Message):
     license_note: _builtins.str
     """What else is known of the licences, one sentence for people; often empty."""
     memory_bytes: _builtins.int
-    """Bytes by which this process grew when it loaded the model; 0 when not loaded, or not known."""
+    """Bytes by which the memory of this process and of its GPU grew when the model was loaded; 0 when not
+    loaded, or not known.
+    """
     @_builtins.property
     def input_size(self) -> _image_pb2.Size:
         """Size of the network's input; a side of 0 is free."""

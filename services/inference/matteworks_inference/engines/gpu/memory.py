@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -118,6 +119,23 @@ def open_cuda_runtime(cuda_version: str) -> Any:
         raise CudaError(f"{name} cannot be loaded: {error}") from error
     runtime.cudaGetErrorString.restype = ctypes.c_char_p
     return runtime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Memory of a device, in bytes; `used_bytes` by whomever."""
+
+    used_bytes: int
+    total_bytes: int
+
+
+def device_memory(runtime: Any) -> DeviceMemory:
+    """Of the device that this process uses. Raises CudaError."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    code = runtime.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
+    if code != 0:
+        raise CudaError(f"CUDA error {code}: the device does not tell its memory")
+    return DeviceMemory(total.value - free.value, total.value)
 
 
 class AnswerMemory:
