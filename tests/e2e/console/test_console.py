@@ -117,6 +117,7 @@ async def test_while_the_console_is_away_people_get_a_page_and_programs_a_docume
         document = await visitor.page.request.get(
             f"{running_stack.base_url}/console", headers={"Accept": "application/json"}
         )
+        code = (await document.json())["errors"][0]["code"] if document.status == 503 else ""
         async with asyncio.timeout(40):
             while await visitor.page.locator("#secret").count() == 0:
                 await visitor.page.reload()
@@ -124,9 +125,8 @@ async def test_while_the_console_is_away_people_get_a_page_and_programs_a_docume
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert told == "Not available at the moment"
     assert problems == []
-    assert document.status in (200, 303, 503)
-    if document.status == 503:
-        assert (await document.json())["errors"][0]["code"] == "service_unavailable"
+    # It may be back by then.
+    assert (document.status, code) in ((503, "service_unavailable"), (200, ""))
 
 
 async def test_usage_has_bars_for_what_was_used(
