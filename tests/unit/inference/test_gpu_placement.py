@@ -211,6 +211,23 @@ def test_a_network_with_many_input_sizes_is_not_compiled_by_tensorrt(tmp_path: P
     assert placement.device_of(parse_registry(registry_table("tiny")).find("tiny")) == "tensorrt"
 
 
+def test_every_shape_has_a_session_that_never_sees_another(tmp_path: Path) -> None:
+    """A session that sees another shape plans all convolutions anew: 0.8 s where a run takes 10 ms."""
+    onnx.save(red_channel_network(), tmp_path / "tiny.onnx")
+    table = registry_table("tiny").replace("[[32, 32]]", "[[32, 32], [32, 64]]")
+    entry = parse_registry(table).find("tiny")
+    placement = GpuPlacement("cpu", GraphStore(tmp_path, tmp_path), GpuOptions())
+    assert [placement.room_for(entry, count, 6) for count in range(1, 7)] == [1, 4, 4, 4, 6, 6]
+    one_size = parse_registry(registry_table("tiny")).find("tiny")
+    assert [placement.room_for(one_size, count, 6) for count in range(1, 7)] == [1, 2, 4, 4, 6, 6]
+
+    network: Any = placement.open(entry, tmp_path / "tiny.onnx", 6)
+
+    shapes = {session.get_inputs()[0].shape[0] for session in network.sessions.values()}
+    assert shapes == {1, 4, 6}
+    assert len(network.sessions) == 6
+
+
 def test_half_precision_gives_the_same_mattes_from_half_the_weights(tmp_path: Path) -> None:
     single = loaded(tmp_path, options=GpuOptions(precision="single"))
     half = loaded(tmp_path, options=GpuOptions(precision="half"))
@@ -261,14 +278,14 @@ def test_a_network_that_is_compiled_for_each_batch_size_runs_a_batch_in_the_sess
 ) -> None:
     loaded(tmp_path)
     (stored,) = (tmp_path / ".graphs").glob("tiny-gpu-single-*.onnx")
-    sessions: dict[int | None, Any] = {}
+    sessions: dict[tuple[NetworkKey, int], Any] = {}
     for room in (1, 2, 4):
         options = onnxruntime.SessionOptions()
         options.add_free_dimension_override_by_name("items", room)
-        sessions[room] = onnxruntime.InferenceSession(
+        sessions[KEY, room] = onnxruntime.InferenceSession(
             str(stored), options, providers=["CPUExecutionProvider"]
         )
-        assert sessions[room].get_inputs()[0].shape[0] == room
+        assert sessions[KEY, room].get_inputs()[0].shape[0] == room
     lanes = Lanes("cpu", PlainMemory(), 4 * SIDE_PX * SIDE_PX)
     network = DeviceNetwork("fixed", True, sessions, lanes, captures=False)
     for count, room in ((1, 1), (2, 2), (3, 4)):

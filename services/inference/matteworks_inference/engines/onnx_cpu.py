@@ -45,7 +45,7 @@ class CpuPlacement:
         runtime = f"onnxruntime {onnxruntime.__version__} with {self._thread_count} threads"
         return EngineFacts(network.label, f"MATTEWORKS_INFERENCE_DEVICE=cpu; {runtime}")
 
-    def room_for(self, item_count: int, most_items: int) -> int:
+    def room_for(self, entry: ModelEntry, item_count: int, most_items: int) -> int:
         return item_count
 
     def warm(self, network: PlacedNetwork, entry: ModelEntry, rooms: Sequence[int]) -> None:

@@ -56,7 +56,7 @@ class Placement(Protocol):
     def facts_of(self, network: PlacedNetwork) -> EngineFacts:
         """What runs it."""
 
-    def room_for(self, item_count: int, most_items: int) -> int:
+    def room_for(self, entry: ModelEntry, item_count: int, most_items: int) -> int:
         """How many items the device computes when it is given `item_count`."""
 
     def warm(self, network: PlacedNetwork, entry: ModelEntry, rooms: Sequence[int]) -> None:
@@ -89,8 +89,7 @@ class OnnxRuntimeEngine:
         most_items = self._most_items(entry)
         network = self._placement.open(entry, weights, most_items)
         loaded_s = time.perf_counter()
-        rooms = sorted({self._placement.room_for(count + 1, most_items) for count in range(most_items)})
-        self._placement.warm(network, entry, rooms)
+        self._placement.warm(network, entry, rooms_of(self._placement, entry, most_items))
         self._loaded[entry.name] = _Loaded(entry, network)
         log.info(
             "model_loaded",
@@ -106,7 +105,7 @@ class OnnxRuntimeEngine:
 
     def prepare(self, key: NetworkKey, items: Sequence[Tensors]) -> Slot:
         loaded = self._loaded[key.model]
-        room = self._placement.room_for(len(items), self._most_items(loaded.entry))
+        room = self._placement.room_for(loaded.entry, len(items), self._most_items(loaded.entry))
         try:
             slot = loaded.network.slot(key, room)
         except Exception as error:
@@ -137,6 +136,11 @@ class OnnxRuntimeEngine:
 
     def _most_items(self, entry: ModelEntry) -> int:
         return self._max_batch_items if entry.is_batch_free else 1
+
+
+def rooms_of(placement: Placement, entry: ModelEntry, most_items: int) -> list[int]:
+    """Every number of items that the device computes for batches of up to `most_items`, smallest first."""
+    return sorted({placement.room_for(entry, count, most_items) for count in range(1, most_items + 1)})
 
 
 def session_options(thread_count: int) -> Any:

@@ -8,7 +8,7 @@ over.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -59,15 +59,21 @@ class Lanes:
 
 
 class DeviceNetwork:
-    """See `PlacedNetwork`. `sessions` are by room, or one for all of them under None."""
+    """See `PlacedNetwork`. `sessions` are by what they compute: an input size and a room."""
 
     def __init__(
-        self, label: str, was_stored: bool, sessions: dict[int | None, Any], lanes: Lanes, *, captures: bool
+        self,
+        label: str,
+        was_stored: bool,
+        sessions: Mapping[tuple[NetworkKey, int], Any],
+        lanes: Lanes,
+        *,
+        captures: bool,
     ) -> None:
         self.label = label
         self.was_stored = was_stored
         self.lanes = lanes
-        self._sessions = sessions
+        self.sessions = sessions
         self._captures = captures
         self._is_warming = True
         self._graph_count = 0
@@ -84,13 +90,10 @@ class DeviceNetwork:
 
     def run(self, lane: Lane, key: NetworkKey, room: int) -> None:
         binding, run_options = lane.bindings[key, room]
-        self._session_for(room).run_with_iobinding(binding, run_options)
-
-    def _session_for(self, room: int) -> Any:
-        return self._sessions.get(room) or self._sessions[None]
+        self.sessions[key, room].run_with_iobinding(binding, run_options)
 
     def _bind(self, lane: Lane, key: NetworkKey, room: int) -> Any:
-        binding = self._session_for(room).io_binding()
+        binding = self.sessions[key, room].io_binding()
         shape = (room, key.height_px, key.width_px)
         for bind, name, buffer, full_shape in (
             (binding.bind_input, PIXELS, lane.pixels, (*shape, 3)),

@@ -26,6 +26,10 @@ _PROVIDERS: Final[dict[Device, str]] = {
 _SMALLEST_ENGINE_NODES: Final = 5
 
 
+# The arena that all sessions share. The default doubles it at every growth and never gives anything back.
+ARENA: Final = {"max_mem": 0, "arena_extend_strategy": 1}
+
+
 @dataclass(frozen=True)
 class GpuOptions:
     """What may be chosen. `precision` auto: half for networks that were measured to bear it.
@@ -50,7 +54,7 @@ def provider_name(device: Device) -> str:
 
 
 def providers_for(
-    device: Device, options: GpuOptions, is_half: bool, folder: Path, graph_name: str, room: int | None
+    device: Device, options: GpuOptions, is_half: bool, folder: Path, graph_name: str, room: int
 ) -> list[Any]:
     """The providers of a session, the first one first, with their options.
 
@@ -64,7 +68,7 @@ def providers_for(
     if device == "cuda":
         return rest
     tensorrt = folder / "tensorrt"
-    engines = tensorrt / graph_name / (str(room) if room is not None else "any")
+    engines = tensorrt / graph_name / str(room)
     engines.mkdir(parents=True, exist_ok=True)
     return [(provider_name("tensorrt"), tensorrt_options(options, is_half, engines, tensorrt)), *rest]
 
