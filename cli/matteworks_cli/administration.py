@@ -14,10 +14,14 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from matteworks.auth.v1 import auth_pb2_grpc
+from matteworks_cli.certificates import identity
+from matteworks_common.channels import open_blocking_channel
+from matteworks_common.settings import MEBIBYTE
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.state import StateDirectory
 
 _TIMEOUT_S = 10.0
+_MESSAGE_BYTES = 16 * MEBIBYTE
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 TargetOption = Annotated[
@@ -70,7 +74,7 @@ def administration(target: str, token: str, state_path: Path) -> Iterator[Admini
         raise CommandFailed(
             f"There is no administration token in {state_path}; give --admin-token.", EXIT_USAGE
         )
-    with grpc.insecure_channel(target) as channel:
+    with open_blocking_channel(target, _MESSAGE_BYTES, identity(state_path)) as channel:
         try:
             yield Administration(
                 auth_pb2_grpc.KeyAdminServiceStub(channel),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -22,6 +23,7 @@ from matteworks_client.retrying import RetryPolicy
 from matteworks_client.sync_client import DEFAULT_TIMEOUT_S, MAX_MESSAGE_BYTES
 from matteworks_common.channels import open_channel
 from matteworks_common.errors import from_rpc_error
+from matteworks_common.tls import identity_in
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,15 +33,21 @@ class AsyncMatteworksClient(AsyncJobs, AsyncEdits):
     """Calls the services through the internal listener at `target` (host:port), on one event loop.
 
     Every method takes at most `timeout_s` (the call's, else the client's), attempts included, and raises
-    the service's own MatteworksError; ValueError for an argument that cannot be meant.
+    the service's own MatteworksError; ValueError for an argument that cannot be meant. `tls_directory` holds
+    `tls.crt`, `tls.key` and `ca.crt` where the listener wants mutual TLS.
     """
 
     def __init__(
-        self, target: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: RetryPolicy | None = None
+        self,
+        target: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: RetryPolicy | None = None,
+        tls_directory: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._retries = retries or RetryPolicy()
-        self._channel = open_channel(target, MAX_MESSAGE_BYTES)
+        self._channel = open_channel(target, MAX_MESSAGE_BYTES, identity_in(tls_directory))
         self._open_jobs(self._channel)
         self._open_edits(self._channel)
         self._auth = auth_pb2_grpc.AuthServiceStub(self._channel)

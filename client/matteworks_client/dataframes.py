@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Unpack
 
 from matteworks_client.choices import RenderChoices
@@ -23,9 +24,15 @@ class CutoutActor:
     """
 
     def __init__(
-        self, target: str, *, jobs: int = 4, column: str = "bytes", **choices: Unpack[RenderChoices]
+        self,
+        target: str,
+        *,
+        jobs: int = 4,
+        column: str = "bytes",
+        tls_directory: Path | None = None,
+        **choices: Unpack[RenderChoices],
     ) -> None:
-        self._client = MatteworksClient(target)
+        self._client = MatteworksClient(target, tls_directory=tls_directory)
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="cutout")
         self._column = column
         self._choices = choices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
@@ -19,9 +20,10 @@ from matteworks_client.choices import Picture, QualityName, RenderChoices, Subje
 from matteworks_client.edits.sync_edits import SyncEdits
 from matteworks_client.retrying import RetryPolicy
 from matteworks_client.sync_jobs import SyncJobs
-from matteworks_common.channels import channel_options
+from matteworks_common.channels import open_blocking_channel
 from matteworks_common.errors import MatteworksError, from_rpc_error
 from matteworks_common.settings import MEBIBYTE
+from matteworks_common.tls import identity_in
 
 MAX_MESSAGE_BYTES = 96 * MEBIBYTE
 DEFAULT_TIMEOUT_S = 60.0
@@ -34,18 +36,24 @@ class MatteworksClient(SyncJobs, SyncEdits):
     """Calls the services through the internal listener at `target` (host:port). Safe for many threads.
 
     Every method takes at most `timeout_s` (the call's, else the client's), attempts included, and raises
-    the service's own MatteworksError; ValueError for an argument that cannot be meant.
+    the service's own MatteworksError; ValueError for an argument that cannot be meant. `tls_directory` holds
+    `tls.crt`, `tls.key` and `ca.crt` where the listener wants mutual TLS.
 
         with MatteworksClient("127.0.0.1:8081") as client:
             cutout = client.remove_background(Path("photo.jpg"), format="webp", crop=True)
     """
 
     def __init__(
-        self, target: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: RetryPolicy | None = None
+        self,
+        target: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: RetryPolicy | None = None,
+        tls_directory: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._retries = retries or RetryPolicy()
-        self._channel = grpc.insecure_channel(target, options=channel_options(MAX_MESSAGE_BYTES))
+        self._channel = open_blocking_channel(target, MAX_MESSAGE_BYTES, identity_in(tls_directory))
         self._open_jobs(self._channel)
         self._open_edits(self._channel)
         self._auth = auth_pb2_grpc.AuthServiceStub(self._channel)

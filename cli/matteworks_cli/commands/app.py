@@ -9,6 +9,7 @@ from typing import ParamSpec
 
 import typer
 
+from matteworks_cli.certificates import root_options
 from matteworks_cli.commands.accounts import (
     create_account,
     grant_credits,
@@ -64,6 +65,7 @@ def _told_in_one_sentence(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
+app.callback()(root_options)
 app.command("up")(_told_in_one_sentence(up))
 app.command("remove")(_told_in_one_sentence(remove))
 app.command("bulk")(_told_in_one_sentence(bulk))

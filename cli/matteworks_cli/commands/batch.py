@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from matteworks_cli.administration import TargetOption
+from matteworks_cli.certificates import certificates
 from matteworks_cli.photos import PICTURE_SUFFIXES
 from matteworks_client import Batch, Item, MatteworksClient, MatteworksError
 from matteworks_client.choices import Format, QualityName, RenderChoices
@@ -179,7 +180,7 @@ def _reached(target: str, key: str, state_path: Path) -> Iterator[_Stack]:
     key = key or state.read_dev_key() or ""
     if not key:
         raise CommandFailed("No API key; give --key or set MATTEWORKS_API_KEY.", EXIT_USAGE)
-    with MatteworksClient(target) as client:
+    with MatteworksClient(target, tls_directory=certificates(state_path)) as client:
         try:
             yield _Stack(client, key)
         except MatteworksError as error:

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from matteworks_cli.administration import TargetOption
+from matteworks_cli.certificates import certificates
 from matteworks_client import MatteworksClient, MatteworksError, Stroke
 from matteworks_client.choices import Format, Length
 from matteworks_client.edits.messages import StrokeKind
@@ -177,7 +178,7 @@ def _edit(
             f"No stack runs in {state_path}; start one with `matteworks up`, or give --target.", EXIT_USAGE
         )
     try:
-        with MatteworksClient(target) as client:
+        with MatteworksClient(target, tls_directory=certificates(state_path)) as client:
             image = make(client, cast(Format, format_))
         output.write_bytes(image)
     except MatteworksError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from matteworks_deploy.compose import compose_yaml
-from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, parse_provider_hosts
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, EnvoyTls, parse_provider_hosts
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.parts import envoy_binary, require_extras
 from matteworks_deploy.topology import SERVICES
@@ -40,6 +40,19 @@ def envoy_config(
         list[str] | None,
         typer.Option("--provider-host", help="HOST=PROVIDER, as the edge's MATTEWORKS_EDGE_DIALECT_HOSTS."),
     ] = None,
+    public_tls: Annotated[
+        str, typer.Option(help="Directory with the public listener's tls.crt and tls.key, as Envoy sees it.")
+    ] = "",
+    internal_tls: Annotated[
+        str,
+        typer.Option(help="tls.crt, tls.key and ca.crt for mutual TLS inside, as Envoy sees them."),
+    ] = "",
+    secrets: Annotated[
+        str, typer.Option(help="Where Envoy finds the documents that --write-secrets writes.")
+    ] = "/etc/envoy",
+    write_secrets: Annotated[
+        Path | None, typer.Option(help="Also write the documents that name the certificates.", metavar="DIR")
+    ] = None,
     validate: Annotated[bool, typer.Option("--validate", help="Let Envoy check it; print nothing.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Print nothing; fail when this file differs.", metavar="FILE")
@@ -48,6 +61,7 @@ def envoy_config(
     """Print Envoy's configuration. The defaults are those of compose/."""
     require_extras("local")
     from matteworks_deploy.envoy.bootstrap import envoy_json, validation_problem
+    from matteworks_deploy.envoy.tls import secret_documents
 
     named = {"edge": edge, "auth": auth, "inference": inference, "compositor": compositor}
     # The rest is where compose has it; a deployment without one of them says so by an empty --host NAME=.
@@ -58,15 +72,18 @@ def envoy_config(
         if name not in given:
             raise CommandFailed(f"--host {text!r}: there is no service {name!r}.", EXIT_USAGE)
         given[name] = [one for one in address.split(",") if one]
-    config = envoy_json(
-        EnvoySettings(
-            public=_endpoint(public),
-            internal=_endpoint(internal),
-            admin=_endpoint(admin),
-            provider_hosts=_provider_hosts(provider_hosts or []),
-            hosts={name: tuple(map(_endpoint, hosts)) for name, hosts in given.items()},
-        )
+    settings = EnvoySettings(
+        public=_endpoint(public),
+        internal=_endpoint(internal),
+        admin=_endpoint(admin),
+        provider_hosts=_provider_hosts(provider_hosts or []),
+        hosts={name: tuple(map(_endpoint, hosts)) for name, hosts in given.items()},
+        tls=EnvoyTls(public=public_tls, internal=internal_tls, secrets=secrets),
     )
+    if write_secrets is not None:
+        for name, text in secret_documents(settings).items():
+            (write_secrets / name).write_text(text)
+    config = envoy_json(settings)
     if validate:
         problem = validation_problem(config, envoy_binary())
         if problem:

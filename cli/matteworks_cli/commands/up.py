@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from matteworks_cli.log_stream import LogStream
+from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import (
     DEFAULT_MODELS_DIRECTORY,
     DEFAULT_PORT,
@@ -20,6 +21,9 @@ from matteworks_deploy.local.options import (
     StackOptions,
 )
 from matteworks_deploy.local.stack import running_stack
+from matteworks_deploy.topology import SERVICES
+
+_MOST_WORKERS = 64
 
 
 class Quality(StrEnum):
@@ -82,6 +86,21 @@ def up(
     ] = None,
     inference_workers: InferenceWorkersOption = 1,
     compositor_workers: CompositorWorkersOption = 1,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option("--workers", help="SERVICE=N: processes of any other service; repeat it for more."),
+    ] = None,
+    public_tls: Annotated[
+        Path | None,
+        typer.Option("--public-tls", help="Directory with tls.crt and tls.key: the API by https."),
+    ] = None,
+    internal_tls: Annotated[
+        Path | None,
+        typer.Option(
+            "--internal-tls",
+            help="Directory with tls.crt, tls.key and ca.crt: mutual TLS between the processes and for gRPC.",
+        ),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="Lowest level logged.")] = LogLevel.INFO,
 ) -> None:
     """Start everything, print READY with URL and key, run until Ctrl-C.
@@ -96,10 +115,31 @@ def up(
         models_directory=models_directory,
         models=tuple(models or ()),
         quality=quality.value if quality else "",
-        workers={"inference": inference_workers, "compositor": compositor_workers},
+        workers={
+            **_counts(workers or []),
+            "inference": inference_workers,
+            "compositor": compositor_workers,
+        },
         log_level=log_level.value,
+        public_tls=public_tls,
+        internal_tls=internal_tls,
     )
     asyncio.run(_run(options, LogStream(sys.stdout)))
+
+
+def _counts(texts: list[str]) -> dict[str, int]:
+    known = {row.name for row in SERVICES}
+    counts = {}
+    for text in texts:
+        name, _, count = text.partition("=")
+        if name not in known or not count.isdecimal() or not 1 <= int(count) <= _MOST_WORKERS:
+            raise CommandFailed(
+                f"--workers {text!r}: write SERVICE=N with N from 1 to {_MOST_WORKERS} and one of "
+                f"{', '.join(sorted(known))}.",
+                EXIT_USAGE,
+            )
+        counts[name] = int(count)
+    return counts
 
 
 async def _run(options: StackOptions, log: LogStream) -> None:

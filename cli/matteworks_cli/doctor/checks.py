@@ -6,7 +6,6 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,10 +17,16 @@ from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks.compositor.v1 import compositor_pb2, compositor_pb2_grpc
 from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks.jobs.v1 import jobs_pb2, jobs_pb2_grpc
+from matteworks_cli.doctor.expiry import certificates_last
+from matteworks_cli.doctor.findings import Deployment, Finding
 from matteworks_client import MatteworksClient, MatteworksError
+from matteworks_common.channels import open_blocking_channel
+from matteworks_common.settings import MEBIBYTE
+from matteworks_common.tls import identity_in
 
 _PATIENCE_S: Final = 5.0
 _BATCH_S: Final = 60.0
+_MESSAGE_BYTES: Final = 16 * MEBIBYTE
 # Well-formed and never issued: whoever answers that it is not valid has looked into the books.
 _NOBODY: Final = "mw_live_readiness_" + "0" * 43
 _ALIVE: Final = (
@@ -32,34 +37,11 @@ _ALIVE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried. `remedy` is empty when it is as it should be."""
-
-    what: str
-    told: str
-    remedy: str = ""
-
-    @property
-    def is_well(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Where it is reached: the public URL without a slash at its end, the internal listener, and a key."""
-
-    base_url: str
-    target: str
-    key: str
-    photo: bytes
-
-
 def examine(deployment: Deployment) -> Iterator[Finding]:
     """Every finding, as it is made. What depends on something that failed is left out."""
     gateway = gateway_answers(deployment)
     yield gateway
+    yield from certificates_last(deployment)
     services = list(services_answer(deployment))
     yield from services
     if not gateway.is_well or not all(finding.is_well for finding in services):
@@ -81,7 +63,8 @@ def gateway_answers(deployment: Deployment) -> Finding:
         return Finding(
             what,
             f"{deployment.base_url} cannot be reached: {error or type(error).__name__}",
-            "Start Envoy, or say where it listens with --base-url.",
+            "Start Envoy, or say where it listens with --base-url. A certificate of your own authority is "
+            "believed when SSL_CERT_FILE names that authority's.",
         )
     if answer.status_code == httpx.codes.OK:
         return Finding(what, f"ready at {deployment.base_url}")
@@ -94,7 +77,9 @@ def gateway_answers(deployment: Deployment) -> Finding:
 
 def services_answer(deployment: Deployment) -> Iterator[Finding]:
     """Each service behind the internal listener, by a call that changes nothing."""
-    with grpc.insecure_channel(deployment.target) as channel:
+    with open_blocking_channel(
+        deployment.target, _MESSAGE_BYTES, identity_in(deployment.tls_directory)
+    ) as channel:
         calls: dict[str, Callable[[], object]] = {
             "auth": lambda: auth_pb2_grpc.AuthServiceStub(channel).Authenticate(
                 auth_pb2.AuthenticateRequest(api_key=_NOBODY), timeout=_PATIENCE_S
@@ -131,7 +116,7 @@ def _service(name: str, call: Callable[[], object], target: str) -> Finding:
 def key_works(deployment: Deployment) -> Finding:
     """The key, and whether it may spend."""
     try:
-        with MatteworksClient(deployment.target, timeout_s=_PATIENCE_S) as client:
+        with _client(deployment) as client:
             account = client.account_of_key(deployment.key)
     except MatteworksError as error:
         return Finding("key", error.message, "Make one with `matteworks keys create` and give it with --key.")
@@ -144,7 +129,7 @@ def key_works(deployment: Deployment) -> Finding:
 
 def networks_are_loaded(deployment: Deployment) -> Finding:
     """Whether more than the small network is there."""
-    with MatteworksClient(deployment.target, timeout_s=_PATIENCE_S) as client:
+    with _client(deployment) as client:
         loaded = [model for model in client.list_models() if model.is_loaded]
     told = ", ".join(f"{model.name} on {model.engine}" for model in loaded) or "none"
     if len(loaded) < 2:
@@ -176,7 +161,7 @@ def picture_is_cut_out(deployment: Deployment) -> Finding:
 
 def batch_ends(deployment: Deployment) -> Iterator[Finding]:
     """A batch of one: a worker takes it, the store keeps the result, and its URL leads here."""
-    with MatteworksClient(deployment.target, timeout_s=_PATIENCE_S) as client:
+    with _client(deployment) as client:
         try:
             batch = client.submit_batch([deployment.photo], key=deployment.key)
         except MatteworksError as error:
@@ -203,6 +188,10 @@ def batch_ends(deployment: Deployment) -> Iterator[Finding]:
             content = path.read_bytes()
         yield _url_leads_here(item.result.url, content)
         client.delete_result(item.result.result_id, key=deployment.key)
+
+
+def _client(deployment: Deployment) -> MatteworksClient:
+    return MatteworksClient(deployment.target, timeout_s=_PATIENCE_S, tls_directory=deployment.tls_directory)
 
 
 def _url_leads_here(url: str, content: bytes) -> Finding:

@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 
 from matteworks_cli.administration import TargetOption
+from matteworks_cli.certificates import certificates
 from matteworks_cli.commands.remove import reach
-from matteworks_cli.doctor.checks import Deployment, examine, photo_of
+from matteworks_cli.doctor.checks import examine, photo_of
+from matteworks_cli.doctor.findings import Deployment
 from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import DEFAULT_STATE_DIRECTORY
 from matteworks_deploy.local.state import StateDirectory
@@ -53,7 +55,7 @@ def doctor(
         photo = photo_of(path)
     console = Console(highlight=False)
     problem_count = 0
-    for finding in examine(Deployment(base_url.rstrip("/"), target, key, photo)):
+    for finding in examine(Deployment(base_url.rstrip("/"), target, key, photo, certificates(state))):
         mark = "[green]ok[/green]     " if finding.is_well else "[red]problem[/red]"
         console.print(f"{mark}  {finding.what}: ", end="")
         console.print(finding.told, markup=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     HealthCheckHttpHealthCheck,
     Http1ProtocolOptions,
     HttpProtocolOptions,
+    TransportSocket,
     TypedExtensionConfig,
 )
 from envoy_data_plane.envoy.config.endpoint.v3 import (
@@ -41,6 +42,7 @@ from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
+from matteworks_deploy.envoy.tls import upstream_tls
 from matteworks_deploy.envoy.wire import internal_http2, seconds, socket_address
 from matteworks_deploy.topology import SERVICES, Protocol, Service
 
@@ -57,14 +59,20 @@ def clusters(settings: EnvoySettings) -> list[Cluster]:
     deployed = [row for row in SERVICES if settings.hosts.get(row.name)]
     return [
         *(
-            _http(settings, row.name, row.max_requests, "/readyz")
+            _http(settings, row, row.name, row.max_requests, "/readyz")
             if row.protocol is Protocol.HTTP
             else _grpc(settings, row)
             for row in deployed
             if row.protocol is not Protocol.NONE
         ),
         *(
-            _http(settings, row.http_name, _max_requests(settings, row), f"{row.http_prefix}/health/ready")
+            _http(
+                settings,
+                row,
+                row.http_name,
+                _max_requests(settings, row),
+                f"{row.http_prefix}/health/ready",
+            )
             for row in deployed
             if settings.hosts.get(row.http_name)
         ),
@@ -75,7 +83,7 @@ def _max_requests(settings: EnvoySettings, row: Service) -> int:
     return row.max_requests * (len(settings.hosts[row.name]) if row.workers_by_cores else 1)
 
 
-def _http(settings: EnvoySettings, name: str, max_requests: int, health_path: str) -> Cluster:
+def _http(settings: EnvoySettings, row: Service, name: str, max_requests: int, health_path: str) -> Cluster:
     health = _health_check(settings)
     health.http_health_check = HealthCheckHttpHealthCheck(path=health_path, host=name)
     return _cluster(
@@ -91,6 +99,7 @@ def _http(settings: EnvoySettings, name: str, max_requests: int, health_path: st
         ),
         # Uploads and results stream through; a small buffer makes a slow reader slow only itself.
         buffer_bytes=MEBIBYTE,
+        tls=upstream_tls(settings, row.name, http2=False),
     )
 
 
@@ -109,6 +118,7 @@ def _grpc(settings: EnvoySettings, row: Service) -> Cluster:
             )
         ),
         buffer_bytes=settings.message_buffer_bytes,
+        tls=upstream_tls(settings, row.name, http2=True),
     )
     cluster.outlier_detection = OutlierDetection(
         consecutive_5xx=settings.outlier_consecutive_errors,
@@ -137,6 +147,7 @@ def _cluster(
     health: HealthCheck,
     protocol: UpstreamHttpOptions,
     buffer_bytes: int,
+    tls: TransportSocket | None,
 ) -> Cluster:
     hosts = settings.hosts[name]
     return Cluster(
@@ -146,6 +157,7 @@ def _cluster(
         else ClusterDiscoveryType.STRICT_DNS,
         dns_lookup_family=ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=seconds(1),
+        transport_socket=tls,
         per_connection_buffer_limit_bytes=buffer_bytes,
         load_assignment=ClusterLoadAssignment(
             cluster_name=name,

@@ -26,6 +26,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from matteworks_deploy.envoy.access_log import internal_access_log
 from matteworks_deploy.envoy.settings import EnvoySettings
+from matteworks_deploy.envoy.tls import internal_tls
 from matteworks_deploy.envoy.wire import internal_http2, seconds, socket_address
 from matteworks_deploy.topology import SERVICES, Retry, Rpc, Service
 
@@ -87,11 +88,12 @@ def internal_listener(settings: EnvoySettings) -> Listener:
         per_connection_buffer_limit_bytes=settings.message_buffer_bytes,
         filter_chains=[
             FilterChain(
+                transport_socket=internal_tls(settings),
                 filters=[
                     Filter(
                         name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(manager)
                     )
-                ]
+                ],
             )
         ],
     )

@@ -40,6 +40,7 @@ from matteworks_deploy.envoy.access_log import public_access_log
 from matteworks_deploy.envoy.local_replies import local_reply_config
 from matteworks_deploy.envoy.page_replies import HTML_FIRST
 from matteworks_deploy.envoy.settings import MEBIBYTE, EnvoySettings
+from matteworks_deploy.envoy.tls import public_tls
 from matteworks_deploy.envoy.wire import seconds, socket_address
 
 # Headers that only our own processes may set.
@@ -51,7 +52,7 @@ _CONNECTION_WINDOW_BYTES = 16 * MEBIBYTE
 
 
 def public_listener(settings: EnvoySettings) -> Listener:
-    """Plain HTTP/1.1 and HTTP/2 on `settings.public`."""
+    """HTTP/1.1 and HTTP/2 on `settings.public`, by TLS where there is a certificate for it."""
     manager = HttpConnectionManager(
         stat_prefix="public",
         codec_type=HttpConnectionManagerCodecType.AUTO,
@@ -107,11 +108,12 @@ def public_listener(settings: EnvoySettings) -> Listener:
         per_connection_buffer_limit_bytes=MEBIBYTE,
         filter_chains=[
             FilterChain(
+                transport_socket=public_tls(settings),
                 filters=[
                     Filter(
                         name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(manager)
                     )
-                ]
+                ],
             )
         ],
     )

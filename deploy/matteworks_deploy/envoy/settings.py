@@ -20,6 +20,20 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvoyTls:
+    """Directories with certificates as Envoy sees them, in the layout of cert-manager; empty: plaintext.
+
+    `public` needs `tls.crt` and `tls.key`. `internal` needs `ca.crt` beside them, and then everything between
+    the services is mutual TLS: each service's certificate must hold its name in the topology as a DNS name,
+    Envoy's own the name by which it is called. `secrets` is where the documents lie that name these files.
+    """
+
+    public: str = ""
+    internal: str = ""
+    secrets: str = "/etc/envoy"
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoySettings:
     """Where Envoy listens, where the services are, and how patient it is.
 
@@ -39,6 +53,7 @@ class EnvoySettings:
     admin: str | Endpoint = "envoy-admin.sock"
     # Where readiness and metrics, and nothing else of the admin page, are shown to others; None: nowhere.
     observed: Endpoint | None = None
+    tls: EnvoyTls = field(default_factory=EnvoyTls)
 
     # Senders.
     request_headers_timeout_s: float = 5.0

@@ -19,22 +19,21 @@ _TIMEOUT_S = 10.0
 
 
 async def development_key(
-    auth_target: str, admin_token: str, state: StateDirectory, origins: Sequence[str]
+    channel: grpc.aio.Channel, admin_token: str, state: StateDirectory, origins: Sequence[str]
 ) -> str:
     """A key of the development account that works: the kept one, or a new one that is then kept. Beside it
     one for visitors of the page to try, which only the console reads and which works only from `origins`.
 
-    Raises grpc.aio.AioRpcError when auth does not answer.
+    `channel` leads to auth. Raises grpc.aio.AioRpcError when it does not answer.
     """
-    async with grpc.aio.insecure_channel(auth_target) as channel:
-        kept = state.read_dev_key()
-        if not kept or not await _works(channel, kept):
-            kept = await _make_key(channel, admin_token, "matteworks up")
-            state.write_dev_key(kept)
-        for_visitors = state.read_browser_key()
-        if not for_visitors or not all([await _works(channel, for_visitors, origin) for origin in origins]):
-            name = "Page to try, on this machine"
-            state.write_browser_key(await _make_key(channel, admin_token, name, origins))
+    kept = state.read_dev_key()
+    if not kept or not await _works(channel, kept):
+        kept = await _make_key(channel, admin_token, "matteworks up")
+        state.write_dev_key(kept)
+    for_visitors = state.read_browser_key()
+    if not for_visitors or not all([await _works(channel, for_visitors, origin) for origin in origins]):
+        name = "Page to try, on this machine"
+        state.write_browser_key(await _make_key(channel, admin_token, name, origins))
     return kept
 
 

@@ -16,6 +16,9 @@ class StackOptions:
     """Port 0 takes a free one; `internal_port` is that of the listener between the services. `models` are
     names of the registry, the default first; empty: all whose weights are there. `quality` empty: the
     service's own default. `workers` is how many processes a service has, by its name; one if it is not there.
+    `public_tls` is a directory with `tls.crt` and `tls.key` for the public listener. `internal_tls` is one
+    with `ca.crt` beside them, whose certificate holds the names of all services and 127.0.0.1: everything
+    between the processes is mutual TLS then.
     """
 
     port: int = DEFAULT_PORT
@@ -27,3 +30,5 @@ class StackOptions:
     quality: str = ""
     workers: Mapping[str, int] = field(default_factory=dict)
     log_level: str = "INFO"
+    public_tls: Path | None = None
+    internal_tls: Path | None = None

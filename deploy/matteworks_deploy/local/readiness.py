@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from matteworks_common.channels import channel_options
+from matteworks_common.channels import open_channel
+from matteworks_common.tls import Identity
 
 _POLL_S = 0.05
 _MESSAGE_BYTES = 4 * 1024 * 1024
@@ -26,11 +28,11 @@ async def wait_for_port(host: str, port: int) -> None:
             return
 
 
-async def wait_for_serving(target: str) -> None:
+async def wait_for_serving(target: str, identity: Identity | None = None) -> None:
     """Until the gRPC server at `target` (host:port) reports SERVING. It pushes; nothing is polled."""
     request = health_pb2.HealthCheckRequest()
     while True:
-        async with grpc.aio.insecure_channel(target, options=channel_options(_MESSAGE_BYTES)) as channel:
+        async with open_channel(target, _MESSAGE_BYTES, identity) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 async for answer in stub.Watch(request, wait_for_ready=True):
@@ -41,9 +43,9 @@ async def wait_for_serving(target: str) -> None:
                 await asyncio.sleep(_POLL_S)
 
 
-async def wait_for_http(url: str) -> None:
-    """Until GET `url` answers 200."""
-    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+async def wait_for_http(url: str, tls: ssl.SSLContext | None = None) -> None:
+    """Until GET `url` answers 200; with `tls` for what speaks https."""
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False, verify=tls or True) as client:
         while True:
             try:
                 if (await client.get(url)).status_code == httpx.codes.OK:
@@ -51,3 +53,11 @@ async def wait_for_http(url: str) -> None:
             except httpx.HTTPError:
                 pass
             await asyncio.sleep(_POLL_S)
+
+
+def accept_any_certificate() -> ssl.SSLContext:
+    """For a question to a listener of our own on this machine, whose certificate names the outside."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

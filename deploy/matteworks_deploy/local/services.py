@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, parse_provider_hosts
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, EnvoyTls, parse_provider_hosts
 from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.ports import LOOPBACK, free_ports
 from matteworks_deploy.local.process import ProcessSpec
@@ -57,7 +57,9 @@ def choose_addresses(options: StackOptions) -> Addresses:
     )
 
 
-def envoy_settings(addresses: Addresses, environment: Mapping[str, str]) -> EnvoySettings:
+def envoy_settings(
+    options: StackOptions, addresses: Addresses, run_path: Path, environment: Mapping[str, str]
+) -> EnvoySettings:
     """Envoy on one machine: it notices within a second. `environment` is that of the services."""
     return EnvoySettings(
         public=addresses.public,
@@ -65,6 +67,11 @@ def envoy_settings(addresses: Addresses, environment: Mapping[str, str]) -> Envo
         hosts=addresses.hosts,
         provider_hosts=parse_provider_hosts(environment.get(_PROVIDER_HOSTS, "")),
         admin=ENVOY_ADMIN_SOCKET,
+        tls=EnvoyTls(
+            public=str(options.public_tls.absolute()) if options.public_tls else "",
+            internal=str(options.internal_tls.absolute()) if options.internal_tls else "",
+            secrets=str(run_path),
+        ),
         health_interval_s=_HEALTH_INTERVAL_S,
     )
 
@@ -141,6 +148,8 @@ class ServiceSpecs:
                 for other in SERVICES
                 for address in self._addresses.hosts[other.name]
             )
+        if self._options.internal_tls:
+            fixed["TLS_DIRECTORY"] = str(self._options.internal_tls.absolute())
         own = [{**fixed} for _ in hosts]
         if row.http_port:
             for settings, address in zip(own, self._addresses.hosts[row.http_name], strict=True):
@@ -161,7 +170,8 @@ class ServiceSpecs:
         """What this machine is given besides its addresses; the caller's environment wins over it."""
         if service == "jobs":
             host = LOOPBACK if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
-            return {"PUBLIC_URL": f"http://{host}:{self._addresses.public.port}"}
+            scheme = "https" if self._options.public_tls else "http"
+            return {"PUBLIC_URL": f"{scheme}://{host}:{self._addresses.public.port}"}
         if service != "console":
             return {}
         # Only visitors from this machine get a key with the page to try.

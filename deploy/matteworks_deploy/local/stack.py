@@ -13,6 +13,9 @@ from typing import Any
 
 import grpc
 
+from matteworks_common.channels import open_channel
+from matteworks_common.settings import MEBIBYTE, SettingsError
+from matteworks_common.tls import Identity, identity_in
 from matteworks_deploy.envoy.settings import Endpoint
 from matteworks_deploy.failures import EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.development import development_key
@@ -20,7 +23,12 @@ from matteworks_deploy.local.options import StackOptions
 from matteworks_deploy.local.parts import choose_models, envoy_binary, require_extras, valkey_binary
 from matteworks_deploy.local.ports import LOOPBACK, is_free
 from matteworks_deploy.local.process import KeptProcess, ProcessSpec, WriteLine
-from matteworks_deploy.local.readiness import wait_for_http, wait_for_port, wait_for_serving
+from matteworks_deploy.local.readiness import (
+    accept_any_certificate,
+    wait_for_http,
+    wait_for_port,
+    wait_for_serving,
+)
 from matteworks_deploy.local.services import (
     ENVOY_ADMIN_SOCKET,
     Addresses,
@@ -34,6 +42,7 @@ from matteworks_deploy.topology import SERVICES, Protocol, Service, service
 # The first start optimises each network's graph, which takes its time on a small machine.
 START_TIMEOUT_S = 180.0
 STOP_GRACE_S = 12.0
+_MESSAGE_BYTES = 4 * MEBIBYTE
 
 
 # Where a service's process runs, as another specification of it.
@@ -78,11 +87,12 @@ async def running_stack(
                 "(0 takes a free one).",
                 EXIT_USAGE,
             )
+    identity = _identity(options)
     models = choose_models(options.models_directory, options.models)
     state = StateDirectory(options.state_directory)
     state.prepare()
     with state.locked(), state.shared_memory() as shared_memory:
-        stack = _Stack(options, models, state, shared_memory, environment, write_line, place)
+        stack = _Stack(options, identity, models, state, shared_memory, environment, write_line, place)
         try:
             key = await stack.start()
             yield ReadyStack(stack.base_url, stack.internal_target, key, models, time.monotonic() - started_s)
@@ -95,6 +105,7 @@ class _Stack:
     def __init__(
         self,
         options: StackOptions,
+        identity: Identity | None,
         models: tuple[str, ...],
         state: StateDirectory,
         shared_memory: Path | None,
@@ -113,7 +124,10 @@ class _Stack:
         self._pids: dict[str, int] = {"launcher": os.getpid()}
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104
         self.internal_target = str(self._addresses.internal)
-        self.base_url = f"http://{host}:{self._addresses.public.port}"
+        scheme = "https" if options.public_tls else "http"
+        self.base_url = f"{scheme}://{host}:{self._addresses.public.port}"
+        self._options = options
+        self._identity = identity
 
     async def start(self) -> str:
         """Start everything and return the development key once everything answers."""
@@ -128,9 +142,12 @@ class _Stack:
             for row in rows
         }
         valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
-        config = await asyncio.to_thread(_envoy_json, addresses, self._specs.environment)
+        documents = await asyncio.to_thread(
+            _envoy_documents, self._options, addresses, run_path, self._specs.environment
+        )
+        for name, text in documents.items():
+            write_private(run_path / name, text)
         envoy_config = run_path / "envoy.json"
-        write_private(envoy_config, config)
         envoy = self._launch(self._specs.envoy(envoy_binary(), envoy_config))
         ranks = sorted({row.stop_rank for row in SERVICES})
         groups = [[row.name for row in SERVICES if row.stop_rank == rank] for rank in ranks]
@@ -142,9 +159,9 @@ class _Stack:
         ((auth, auth_address),) = launched.pop("auth")
         ready = [
             self._when_ready(valkey, wait_for_port(addresses.valkey.host, addresses.valkey.port)),
-            self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz")),
+            self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz", accept_any_certificate())),
             *(
-                self._when_ready(kept, _until_ready(service(name), at))
+                self._when_ready(kept, _until_ready(service(name), at, self._identity))
                 for name, processes in launched.items()
                 for kept, at in processes
             ),
@@ -188,6 +205,7 @@ class _Stack:
                 base_url=self.base_url,
                 internal_target=self.internal_target,
                 envoy_admin=str(self._state.run_path / ENVOY_ADMIN_SOCKET),
+                tls_directory=str(self._identity.directory.absolute()) if self._identity else "",
                 addresses=self._specs.addresses(),
                 pids=self._pids,
             )
@@ -212,25 +230,47 @@ class _Stack:
 
     async def _key_when_ready(self, auth: KeptProcess, address: Endpoint) -> str:
         target = str(address)
-        await self._when_ready(auth, wait_for_serving(target))
+        await self._when_ready(auth, wait_for_serving(target, self._identity))
         try:
             port = self._addresses.public.port
-            origins = [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
-            return await development_key(target, self._state.secret("admin-token"), self._state, origins)
+            scheme = self.base_url.partition(":")[0]
+            origins = [f"{scheme}://{host}:{port}" for host in ("127.0.0.1", "localhost")]
+            async with open_channel(target, _MESSAGE_BYTES, self._identity) as channel:
+                admin_token = self._state.secret("admin-token")
+                return await development_key(channel, admin_token, self._state, origins)
         except grpc.aio.AioRpcError as error:
             raise CommandFailed(
                 f"The development account could not be made: {error.code().name}: {error.details()}"
             ) from error
 
 
-def _envoy_json(addresses: Addresses, environment: Mapping[str, str]) -> str:
+def _identity(options: StackOptions) -> Identity | None:
+    """The processes' common identity. Raises CommandFailed when certificates are not where they should be."""
+    try:
+        identity = identity_in(options.internal_tls)
+    except SettingsError as error:
+        raise CommandFailed(f"--internal-tls: {error}", EXIT_USAGE) from error
+    for directory in filter(None, [options.public_tls]):
+        for path in (directory / "tls.crt", directory / "tls.key"):
+            if not path.is_file():
+                raise CommandFailed(f"--public-tls: {path} is not there.", EXIT_USAGE)
+    return identity
+
+
+def _envoy_documents(
+    options: StackOptions, addresses: Addresses, run_path: Path, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """The files that Envoy reads, by their names."""
     # Imported here: a thousand generated types take a second, in which the services already load.
     from matteworks_deploy.envoy.bootstrap import envoy_json
+    from matteworks_deploy.envoy.tls import secret_documents
 
-    return envoy_json(envoy_settings(addresses, environment))
+    settings = envoy_settings(options, addresses, run_path, environment)
+    return {"envoy.json": envoy_json(settings), **secret_documents(settings)}
 
 
-def _until_ready(row: Service, address: Endpoint) -> Awaitable[None]:
+def _until_ready(row: Service, address: Endpoint, identity: Identity | None) -> Awaitable[None]:
     if row.protocol is Protocol.HTTP:
-        return wait_for_http(f"http://{address}/readyz")
-    return wait_for_serving(str(address))
+        scheme = "https" if identity else "http"
+        return wait_for_http(f"{scheme}://{address}/readyz", identity.client_context() if identity else None)
+    return wait_for_serving(str(address), identity)

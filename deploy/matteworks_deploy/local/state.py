@@ -41,6 +41,8 @@ class StackFacts:
     envoy_admin: str
     addresses: Mapping[str, str]
     pids: Mapping[str, int]
+    # The caller's certificates for the internal listener; empty: it speaks plaintext.
+    tls_directory: str = ""
 
 
 class StateDirectory:

@@ -9,6 +9,7 @@ import grpc
 from matteworks_common.context import DEFERRED_KEY, PROBE_KEY, REQUEST_ID_KEY, current_call
 from matteworks_common.errors import DeadlineExceeded, from_rpc_error
 from matteworks_common.telemetry import inject_trace
+from matteworks_common.tls import Identity
 
 # The called service gets this much less time than its caller has left, so that the caller can still say
 # which call was slow.
@@ -30,14 +31,34 @@ def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
-def open_channel(target: str, max_message_bytes: int) -> grpc.aio.Channel:
-    """A plaintext channel to `target` (host:port, usually the internal listener). The caller closes it.
+def open_channel(
+    target: str, max_message_bytes: int, identity: Identity | None = None, *, server_name: str = ""
+) -> grpc.aio.Channel:
+    """A channel to `target` (host:port, usually the internal listener); with an `identity` by mutual TLS,
+    else in plaintext. The caller closes it.
 
     Where a name has several addresses (several proxies in a cluster) the calls go to them in turn.
+    `server_name` is what the server's certificate must hold, where that is not the host of `target`.
     """
-    return grpc.aio.insecure_channel(
-        target, options=[*channel_options(max_message_bytes), ("grpc.lb_policy_name", "round_robin")]
-    )
+    options: list[tuple[str, int | str]] = [
+        *channel_options(max_message_bytes),
+        ("grpc.lb_policy_name", "round_robin"),
+    ]
+    if identity is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return grpc.aio.secure_channel(target, identity.channel_credentials(), options=options)
+
+
+def open_blocking_channel(
+    target: str, max_message_bytes: int, identity: Identity | None = None
+) -> grpc.Channel:
+    """As `open_channel`, for programs without an event loop."""
+    options = channel_options(max_message_bytes)
+    if identity is None:
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, identity.channel_credentials(), options=options)
 
 
 def carried_metadata(metadata: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[str, str], ...]:

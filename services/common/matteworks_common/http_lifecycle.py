@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from matteworks_common.health import HealthMonitor
 from matteworks_common.instance import Instance, answering_for
 from matteworks_common.lifecycle import Running, run_process
 from matteworks_common.settings import ServiceSettings, SettingsError
+from matteworks_common.tls import Identity, identity_in
 
 log = structlog.get_logger()
 
@@ -58,7 +60,13 @@ async def running(app: HttpApp, settings: HttpSettings) -> AsyncIterator[Running
     asgi = answering_for(instance, app.asgi)
     async with (
         app.closing,
-        listening(asgi, settings.listen_address, settings.keep_alive_s, settings.grace_s) as port,
+        listening(
+            asgi,
+            settings.listen_address,
+            settings.keep_alive_s,
+            settings.grace_s,
+            identity_in(settings.tls_directory),
+        ) as port,
     ):
         poller = asyncio.create_task(app.monitor.run())
         try:
@@ -74,10 +82,15 @@ async def running(app: HttpApp, settings: HttpSettings) -> AsyncIterator[Running
 
 @asynccontextmanager
 async def listening(
-    asgi: Callable[..., Awaitable[Any]], address: str, keep_alive_s: int, grace_s: float
+    asgi: Callable[..., Awaitable[Any]],
+    address: str,
+    keep_alive_s: int,
+    grace_s: float,
+    identity: Identity | None = None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; yields the port. Then stop accepting, and finish what runs within
-    `grace_s`. Raises SettingsError when the address is taken or not ours.
+    `grace_s`. With an `identity` by mutual TLS, else in plaintext. Raises SettingsError when the address is
+    taken or not ours.
     """
     listener = _listen(address)
     port: int = listener.getsockname()[1]
@@ -93,6 +106,7 @@ async def listening(
             server_header=False,
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=max(1, round(grace_s)),
+            **_tls_options(identity),
         )
     )
     serving = asyncio.create_task(server.serve([listener]))
@@ -110,6 +124,17 @@ S = TypeVar("S", bound=HttpSettings)
 def main(name: str, kind: type[S], build: Callable[[S], Awaitable[HttpApp]]) -> None:
     """Entry point of a service process: exits 0 after SIGTERM or SIGINT, 2 when it cannot start."""
     run_process(name, kind, build, running)
+
+
+def _tls_options(identity: Identity | None) -> dict[str, Any]:
+    if identity is None:
+        return {}
+    return {
+        "ssl_certfile": identity.certificate,
+        "ssl_keyfile": identity.key,
+        "ssl_ca_certs": str(identity.authority),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }
 
 
 class _Server(uvicorn.Server):

@@ -27,6 +27,7 @@ from matteworks_common.interceptors import server_interceptors
 from matteworks_common.logs import configure_logging
 from matteworks_common.settings import ServiceSettings, SettingsError, load_settings
 from matteworks_common.telemetry import RpcMetrics, configure_tracing
+from matteworks_common.tls import identity_in, until_renewed
 
 log = structlog.get_logger()
 
@@ -77,7 +78,12 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
         reflection.enable_server_reflection(
             (*app.service_names, reflection.SERVICE_NAME, "grpc.health.v1.Health"), server
         )
-        port = server.add_insecure_port(settings.listen_address)
+        identity = identity_in(settings.tls_directory)
+        port = (
+            server.add_secure_port(settings.listen_address, identity.server_credentials())
+            if identity
+            else server.add_insecure_port(settings.listen_address)
+        )
         await server.start()
         poller = asyncio.create_task(monitor.run())
         async with AsyncExitStack() as others:
@@ -139,9 +145,27 @@ async def _run(name: str, settings: S, build: Callable[[S], Awaitable[A]], serve
         # Objects of the start live until the end. Frozen, they are not scanned in every garbage collection.
         gc.collect()
         gc.freeze()
-        async with serve(app, settings):
+        async with serve(app, settings), _renewal(settings, stop):
             await stop.wait()
     finally:
         if provider:
             provider.shutdown()
         log.info("stopped")
+
+
+@asynccontextmanager
+async def _renewal(settings: ServiceSettings, stop: asyncio.Event) -> AsyncIterator[None]:
+    """While the block runs, set `stop` once the certificates on the disk are others than those in use: gRPC
+    cannot change those of an open channel.
+    """
+    identity = identity_in(settings.tls_directory)
+    if identity is None:
+        yield
+        return
+    waiting = asyncio.create_task(until_renewed(identity, settings.tls_renewal_spread_s))
+    waiting.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
@@ -41,6 +42,17 @@ class ServiceSettings(BaseSettings):
     )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged."
+    )
+    tls_directory: Path | None = Field(
+        None,
+        description="Directory with `tls.crt`, `tls.key` and `ca.crt` for mutual TLS with everything that "
+        "this process serves and calls; empty: plaintext.",
+    )
+    tls_renewal_spread_s: float = Field(
+        60.0,
+        ge=0,
+        description="When the files in `TLS_DIRECTORY` change, the process drains and ends within so many "
+        "seconds, for its supervisor to start it with the new ones.",
     )
     otlp_endpoint: str = Field(
         "", description="OTLP gRPC collector for traces, as host:port; empty exports none."

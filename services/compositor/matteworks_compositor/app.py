@@ -17,6 +17,7 @@ from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import Check
 from matteworks_common.lifecycle import App
 from matteworks_common.shared_memory import Lender
+from matteworks_common.tls import identity_in
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
 from matteworks_compositor.editing.corrector import Corrector
@@ -57,9 +58,10 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
     # One core stays for whoever comes next.
     turns = InteractiveFirst(clock, quiet_s=settings.quiet_s, most_deferred=max(1, threads - 1))
     admission = Admission(settings.max_megapixels_in_flight, settings.max_megapixels_waiting, clock, turns)
+    identity = identity_in(settings.tls_directory)
     async with AsyncExitStack() as opened:
         channel = await opened.enter_async_context(
-            open_channel(settings.inference_target, settings.max_message_bytes)
+            open_channel(settings.inference_target, settings.max_message_bytes, identity)
         )
         executor = ThreadPoolExecutor(threads, thread_name_prefix="compositor")
         opened.callback(executor.shutdown, cancel_futures=True)

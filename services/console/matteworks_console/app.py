@@ -19,6 +19,7 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_common.tls import identity_in
 from matteworks_console import formats
 from matteworks_console.clients import AccountsClient, CompositorProbe, ModelsClient
 from matteworks_console.instances import InstancesClient
@@ -103,8 +104,10 @@ def _console_routes(
     draining: asyncio.Event,
     opening: AsyncExitStack,
 ) -> list[Route]:
+    identity = identity_in(settings.tls_directory)
+
     def channel_to(target: str) -> grpc.aio.Channel:
-        channel = open_channel(target, settings.max_message_bytes)
+        channel = open_channel(target, settings.max_message_bytes, identity)
         opening.push_async_callback(channel.close)
         return channel
 
@@ -120,7 +123,7 @@ def _console_routes(
     probes: dict[str, Probe] = {
         "auth": accounts.check, "compositor": compositor.check, "inference": models.models
     }  # fmt: skip
-    instances = InstancesClient(settings.instances, deps.clock)
+    instances = InstancesClient(settings.instances, deps.clock, identity)
     opening.push_async_callback(instances.close)
     live = LiveStreams(draining, deps.poll_s)
     jobs_routes = []

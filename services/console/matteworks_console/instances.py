@@ -18,6 +18,7 @@ from matteworks_common.channels import open_channel, probe
 from matteworks_common.clock import Clock
 from matteworks_common.errors import MatteworksError
 from matteworks_common.settings import MEBIBYTE
+from matteworks_common.tls import Identity
 
 MAX_INSTANCES: Final = 200
 # All pages that are open within this time share the answers.
@@ -46,9 +47,12 @@ class Answer:
 
 
 class InstancesClient:
-    """`text` is the setting. Host names are looked up each time, so that new processes are found."""
+    """`text` is the setting. Host names are looked up each time, so that new processes are found. With an
+    `identity` by mutual TLS: each process must show the name of its service.
+    """
 
-    def __init__(self, text: str, clock: Clock) -> None:
+    def __init__(self, text: str, clock: Clock, identity: Identity | None = None) -> None:
+        self._identity = identity
         self._named = [_parse(entry) for entry in filter(None, text.split(","))]
         self._clock = clock
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -82,9 +86,9 @@ class InstancesClient:
         try:
             async with asyncio.timeout(_ASK_S):
                 if address.is_http:
-                    told = await asyncio.to_thread(_ask_over_http, address.target)
+                    told = await asyncio.to_thread(_ask_over_http, address, self._identity)
                 else:
-                    told = await self._ask_over_grpc(address.target)
+                    told = await self._ask_over_grpc(address)
         except TimeoutError:
             problem = f"No answer within {_ASK_S:g} s."
         except MatteworksError as error:
@@ -93,9 +97,12 @@ class InstancesClient:
             problem = "It cannot be reached."
         return Answer(address, told, problem, time.perf_counter() - start_s)
 
-    async def _ask_over_grpc(self, target: str) -> instance_pb2.GetInstanceResponse:
+    async def _ask_over_grpc(self, address: Address) -> instance_pb2.GetInstanceResponse:
+        target = address.target
         if target not in self._channels:
-            self._channels[target] = open_channel(target, 8 * MEBIBYTE)
+            self._channels[target] = open_channel(
+                target, 8 * MEBIBYTE, self._identity, server_name=address.name
+            )
         stub = instance_pb2_grpc.InstanceServiceStub(self._channels[target])
         return await probe(stub.GetInstance, instance_pb2.GetInstanceRequest(), timeout_s=_ASK_S)
 
@@ -130,10 +137,15 @@ async def _resolve(address: Address) -> list[Address]:
     ]
 
 
-def _ask_over_http(target: str) -> instance_pb2.GetInstanceResponse:
-    host, _, port = target.rpartition(":")
+def _ask_over_http(address: Address, identity: Identity | None) -> instance_pb2.GetInstanceResponse:
+    host, _, port = address.target.rpartition(":")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=_ASK_S)
     try:
+        if identity:
+            connection.connect()
+            connection.sock = identity.client_context().wrap_socket(
+                connection.sock, server_hostname=address.name
+            )
         connection.request("GET", "/instance")
         answer = connection.getresponse()
         if answer.status != 200:

@@ -20,6 +20,7 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_common.tls import identity_in
 from matteworks_edge.dialects.base import Dialect, Endpoint, Handler
 from matteworks_edge.exchange import exchange_of
 from matteworks_edge.intake.admission import Admission
@@ -68,11 +69,12 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
         registry = CollectorRegistry()
         draining = asyncio.Event()
         metrics = EdgeMetrics(registry)
-        auth_channel = open_channel(settings.auth_target, settings.max_message_bytes)
+        identity = identity_in(settings.tls_directory)
+        auth_channel = open_channel(settings.auth_target, settings.max_message_bytes, identity)
         opening.push_async_callback(auth_channel.close)
-        compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes)
+        compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes, identity)
         opening.push_async_callback(compositor_channel.close)
-        jobs_channel = open_channel(settings.jobs_target, settings.max_message_bytes)
+        jobs_channel = open_channel(settings.jobs_target, settings.max_message_bytes, identity)
         opening.push_async_callback(jobs_channel.close)
         jobs = JobsClient(jobs_channel, settings.jobs_timeout_s)
         auth = AuthClient(auth_channel, settings.auth_timeout_s)

@@ -27,6 +27,7 @@ from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
 from matteworks_common.shared_memory import Borrower
 from matteworks_common.telemetry import RpcMetrics
+from matteworks_common.tls import identity_in
 from matteworks_imaging.decoding import Decoder, configure_libvips
 from matteworks_inference.engines.choice import open_engine
 from matteworks_inference.engines.contract import Engine, EngineUnavailable
@@ -265,7 +266,13 @@ def _http(
             max_requests=settings.max_requests,
             max_wait_s=settings.max_wait_s,
         )
-        return listening(asgi, settings.http_listen_address, _KEEP_ALIVE_S, settings.grace_s)
+        return listening(
+            asgi,
+            settings.http_listen_address,
+            _KEEP_ALIVE_S,
+            settings.grace_s,
+            identity_in(settings.tls_directory),
+        )
 
     return listen
 

@@ -11,6 +11,7 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock
 from matteworks_common.errors import Unavailable
 from matteworks_common.lifecycle import App, main
+from matteworks_common.tls import identity_in
 from matteworks_jobs.app import JobsDependencies, cancelled, open_connector, open_stores
 from matteworks_jobs.metrics import WorkerMetrics
 from matteworks_jobs.settings import WorkerSettings
@@ -38,9 +39,10 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
     async with AsyncExitStack() as opening:
         stores = open_stores(settings, deps.clock)
         opening.push_async_callback(stores.session.close)
-        auth_channel = open_channel(settings.auth_target, settings.max_message_bytes)
+        identity = identity_in(settings.tls_directory)
+        auth_channel = open_channel(settings.auth_target, settings.max_message_bytes, identity)
         opening.push_async_callback(auth_channel.close)
-        compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes)
+        compositor_channel = open_channel(settings.compositor_target, settings.max_message_bytes, identity)
         opening.push_async_callback(compositor_channel.close)
         auth = AuthClient(auth_channel, settings.auth_timeout_s)
         compositor = CompositorClient(compositor_channel, settings.item_timeout_s)
