@@ -156,7 +156,8 @@ class _Stack:
             [envoy],
             [valkey],
         ]
-        ((auth, auth_address),) = launched.pop("auth")
+        (auth, auth_address), *other_auths = launched["auth"]
+        launched["auth"] = other_auths
         ready = [
             self._when_ready(valkey, wait_for_port(addresses.valkey.host, addresses.valkey.port)),
             self._when_ready(envoy, wait_for_http(f"{self.base_url}/readyz", accept_any_certificate())),
