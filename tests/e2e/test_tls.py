@@ -20,8 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from matteworks_client import MatteworksClient, MatteworksError
 from matteworks_client.retrying import RetryPolicy
+from matteworks_common.clock import SystemClock
 from matteworks_common.tls import Identity
-from matteworks_deploy.topology import SERVICES, Protocol
+from matteworks_console.instances import InstancesClient
+from matteworks_deploy.topology import SERVICES, Protocol, instance_address
 from tests.e2e.test_lost_workers import wait_until
 from tests.support.certificates import LOCAL_NAMES, write_identity
 from tests.support.stack import FAST_MODEL, RunningStack, stack
@@ -95,6 +97,16 @@ def test_the_client_and_the_commands_show_their_certificates(secure: SecureStack
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=environment)
     for what in ("gateway", "public certificate", "internal certificate", "auth", "batch", "result URLs"):
         assert f"ok       {what}:" in done.stdout, (done.stdout, done.stderr)
+
+
+async def test_the_console_asks_every_process_by_the_name_of_its_service(secure: SecureStack) -> None:
+    text = ",".join(instance_address(row, secure.stack.address(row.name)) for row in SERVICES)
+    instances = InstancesClient(text, SystemClock(), Identity(secure.internal))
+    try:
+        answers = await instances.answers()
+    finally:
+        await instances.close()
+    assert [answer.problem for answer in answers] == [""] * len(SERVICES)
 
 
 @pytest.mark.parametrize("who", ["nobody", "a stranger"])
