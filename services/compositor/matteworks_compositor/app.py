@@ -95,7 +95,10 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
                 CompositorServicer(compositor), server
             )
             edit_pb2_grpc.add_EditServiceServicer_to_server(
-                EditServicer(editor, painting, corrector, selector), server
+                EditServicer(
+                    editor, painting, corrector, selector, erases_by_painter=settings.eraser == "painter"
+                ),
+                server,
             )
 
         return App(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -22,6 +23,11 @@ class CompositorSettings(ServiceSettings):
     )
     inference_timeout_s: float = Field(
         60.0, gt=0, description="Seconds that one call of the inference service may take at most."
+    )
+    eraser: Literal["patches", "painter"] = Field(
+        "patches",
+        description="What fills an erased part: patches of the picture around it, or the inference service's "
+        "painter.",
     )
     painting_timeout_s: float = Field(
         100.0, gt=0, description="Seconds that painting a hole from a prompt may take at most."

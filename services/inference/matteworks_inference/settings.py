@@ -90,11 +90,11 @@ class InferenceSettings(ServiceSettings):
         True, description="Whether the two small networks that tell the subject's type are run."
     )
 
-    painter: Literal["none", "images", "open_inference"] = Field(
+    painter: Literal["none", "network", "images", "open_inference"] = Field(
         "none",
-        description="What paints from a prompt: images, a server that speaks OpenAI's images/edits; "
-        "open_inference, a model on a server that speaks the Open Inference Protocol; none: prompts are "
-        "refused.",
+        description="What paints holes: images, a server that speaks OpenAI's images/edits; open_inference, "
+        "a model on a server that speaks the Open Inference Protocol; network, an inpainting network whose "
+        "file is in the model directory; none: prompts are refused.",
     )
     painter_url: str = Field(
         "",
@@ -104,7 +104,11 @@ class InferenceSettings(ServiceSettings):
     painter_key: SecretStr = Field(
         SecretStr(""), description="Sent to a painter of kind images as a bearer token; empty: none is."
     )
-    painter_model: str = Field("", description="The painter's model; open_inference needs one.")
+    painter_model: str = Field(
+        "",
+        description="The painter's model; open_inference needs one. Of network its name in models.toml; "
+        "empty: the first that is there.",
+    )
     painter_sizes: str = Field(
         "1024x1024,1536x1024,1024x1536",
         description="Sizes that the painter works in, WxH by commas; the nearest in shape is used.",

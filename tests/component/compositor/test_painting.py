@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import numpy as np
+import onnx
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from tests.component.compositor.pictures import decoded, encoded, gradient
 from tests.support.harness import channel_to
 from tests.support.painting_inference import inference_with_painter
 from tests.support.painting_server import KEY, PaintingServer, painting_server
+from tests.unit.inference.tiny_painters import mean_filling_network
 
 RED = np.array([255, 0, 0])
 BOX = (slice(60, 120), slice(100, 200))
@@ -47,10 +49,12 @@ class Tools:
 
 
 @asynccontextmanager
-async def tools_with(directory: Path, server: PaintingServer, **changes: Any) -> AsyncIterator[Tools]:
+async def tools_with(
+    directory: Path, server: PaintingServer, eraser: Literal["patches", "painter"] = "patches", **changes: Any
+) -> AsyncIterator[Tools]:
     async with inference_with_painter(directory, server, **changes) as target:
         settings = CompositorSettings(
-            listen_address="127.0.0.1:0", inference_target=target, drain_delay_s=0, threads=2
+            listen_address="127.0.0.1:0", inference_target=target, drain_delay_s=0, threads=2, eraser=eraser
         )
         async with channel_to(await build_compositor(settings), settings) as channel:
             yield Tools(edit_pb2_grpc.EditServiceStub(channel), server)
@@ -224,3 +228,23 @@ async def test_a_result_is_scaled_to_a_size_of_its_ratio_only(tools: Tools) -> N
     size.size.height_px = 150
     refusal = await tools.refusal(picture, encoded(hole()), "red", output=size)
     assert refusal.field == "output.size"
+
+
+async def test_a_network_of_the_operators_erases_holes_one_by_one(
+    tmp_path: Path, server: PaintingServer
+) -> None:
+    """LaMa's interface at its own size: each hole gets the mean of what is around it."""
+    network = mean_filling_network(side_px=512)
+    onnx.save(network, tmp_path / "lama.onnx")
+    picture = np.full((600, 2000, 3), (40, 120, 200), np.uint8)
+    picture[:, 1000:] = (200, 60, 20)
+    mask = np.zeros((600, 2000), np.uint8)
+    mask[280:320, 100:140] = 255
+    mask[280:320, 1800:1840] = 255
+    spoiled = np.where(mask[..., None] > 0, np.uint8(0), picture)
+    async with tools_with(tmp_path, server, "painter", painter="network", painter_model="") as tools:
+        request = edit.EraseRequest(image=encoded(spoiled), mask_image=encoded(mask))
+        result = decoded((await tools.stub.Erase(request, timeout=60)).picture.image)
+        assert np.abs(result.astype(int) - picture).max() <= 3
+        refusal = await tools.refusal(encoded(spoiled), encoded(mask), "red")
+        assert (refusal.reason_name, "lama" in refusal.message) == ("TOOL_UNAVAILABLE", True)

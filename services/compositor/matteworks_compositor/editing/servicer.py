@@ -36,10 +36,19 @@ __all__ = ["EditServicer"]
 
 
 class EditServicer(edit_pb2_grpc.EditServiceServicer):
-    """`matteworks.compositor.v1.EditService`."""
+    """`matteworks.compositor.v1.EditService`. `erases_by_painter`: otherwise from the picture itself."""
 
-    def __init__(self, editor: Editor, painting: Painting, corrector: Corrector, selector: Selector) -> None:
+    def __init__(
+        self,
+        editor: Editor,
+        painting: Painting,
+        corrector: Corrector,
+        selector: Selector,
+        *,
+        erases_by_painter: bool,
+    ) -> None:
         self._editor = editor
+        self._erases_by_painter = erases_by_painter
         self._painting = painting
         self._corrector = corrector
         self._selector = selector
@@ -59,7 +68,10 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         output = _read_output(request.output)
         picture, mask = admit_file(request.image), _read_mask(request)
         stages = Stages()
-        edited = await self._editor.erase(picture, mask, output, stages)
+        if self._erases_by_painter:
+            edited = (await self._painting.erase(picture, mask, output, stages)).edited
+        else:
+            edited = await self._editor.erase(picture, mask, output, stages)
         return edit_pb2.EraseResponse(picture=_write(edited), stages=stages.to_proto())
 
     async def Fill(self, request: edit_pb2.FillRequest, context: Any) -> edit_pb2.FillResponse:

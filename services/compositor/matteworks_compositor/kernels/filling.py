@@ -15,7 +15,7 @@ from patchmatch import patch_match
 from matteworks_imaging.box import Box, Size, fit_within
 from matteworks_imaging.resampling import array_size, resize
 
-__all__ = ["fill_holes"]
+__all__ = ["fill_holes", "regions_of"]
 
 Bytes8 = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ def fill_holes(picture: Bytes8, hole: Bytes8, out_of_reach: Bytes8 | None = None
     if out_of_reach is not None:
         _fill_region(picture, hole, WORK_PIXELS, out_of_reach)
         return
-    regions = _regions(hole)
+    regions = regions_of(hole)
     total = sum(region.size.pixel_count for region in regions)
     for region in regions:
         budget = max(LEAST_SIDE_PX**2, WORK_PIXELS * region.size.pixel_count // total)
@@ -86,7 +86,7 @@ def _fill(picture: Bytes8, hole: Bytes8, out_of_reach: Bytes8 | None) -> Bytes8:
     return np.asarray(filled[: size.height_px, : size.width_px], np.uint8)
 
 
-def _regions(hole: Bytes8) -> list[Box]:
+def regions_of(hole: Bytes8) -> list[Box]:
     """Boxes that do not overlap, each with holes and enough around them to copy from."""
     size = array_size(hole)
     count, _, facts, _ = cv2.connectedComponentsWithStats(hole, connectivity=8)

@@ -46,12 +46,14 @@ class Cut:
     hole: Bytes8
 
 
-def cut_around(picture: Bytes8, hole: Bytes8) -> Cut:
-    """The hole and what is around it, as near to a square as the picture allows. What is to be painted goes
-    over the hole's edge, so that nothing of what was there is left beside it.
+def cut_around(picture: Bytes8, hole: Bytes8, part: Box) -> Cut:
+    """What of the hole is in `part`, and what is around it, as near to a square as the picture allows.
+
+    What is to be painted goes over the hole's edge, so that nothing of what was there is left beside it.
     """
     size = array_size(hole)
-    box = _surroundings(Box(*cv2.boundingRect(hole)), size)
+    left_px, top_px, width_px, height_px = cv2.boundingRect(hole[part.slices])
+    box = _surroundings(Box(part.left_px + left_px, part.top_px + top_px, width_px, height_px), size)
     pixels, mask = np.ascontiguousarray(picture[box.slices]), np.ascontiguousarray(hole[box.slices])
     sent = fit_within(box.size, MOST_SENT_PIXELS, MOST_SENT_SIDE_PX)
     if sent == box.size:

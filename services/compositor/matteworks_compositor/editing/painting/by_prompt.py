@@ -1,4 +1,5 @@
-"""Fill and expand by a prompt: the surroundings of the hole are sent to a painter, and its answer laid in.
+"""Fill and expand by a prompt, or erase by a network: the surroundings of the hole are sent to a painter, and
+its answer laid in.
 
 A painter may take a minute. While it does, a picture has no turn and holds no pixels but those that were
 sent; it is decoded once more when the answer is there.
@@ -26,6 +27,7 @@ from matteworks_compositor.editing.workbench import (
     with_alpha,
 )
 from matteworks_compositor.geometry import Margins
+from matteworks_compositor.kernels.filling import regions_of
 from matteworks_compositor.kernels.painted_parts import RIM_PX, Cut, cut_around, fit_levels, lay_in
 from matteworks_imaging.box import Box
 from matteworks_imaging.decoding import Decoded
@@ -74,16 +76,19 @@ class Painting:
             raise InvalidField("prompt", "Say what to paint; Erase fills without a prompt.")
         files = check_mask(file, mask)
         check_output_size(file.size, output)
-
-        def build() -> _Canvas:
-            decoded = self._bench.decode(file, output)
-            hole = read_hole(self._bench.decoder, mask, decoded)
-            pixels = decoded.pixels if decoded.pixels.flags.writeable else decoded.pixels.copy()
-            alpha = None if decoded.alpha is None else np.maximum(decoded.alpha, hole)
-            return _Canvas(Decoded(pixels, alpha, decoded.metadata), hole)
-
         whole = Box(0, 0, file.size.width_px, file.size.height_px)
+        build = self._builder(file, mask, output)
         return await self._paint(files, 1, build, prompt.strip(), RIM_PX, output, whole, stages)
+
+    async def erase(
+        self, file: PictureFile, mask: Mask, output: EditOutput, stages: Stages
+    ) -> PaintedPicture:
+        """As `Editor.erase`, by the painter: holes that are far apart are painted one after the other."""
+        files = check_mask(file, mask)
+        check_output_size(file.size, output)
+        whole = Box(0, 0, file.size.width_px, file.size.height_px)
+        build = self._builder(file, mask, output)
+        return await self._paint(files, 1, build, "", RIM_PX, output, whole, stages)
 
     async def expand(
         self,
@@ -107,6 +112,16 @@ class Painting:
         # Without a rim: the picture itself stays as it is.
         return await self._paint([file], growth, build, prompt.strip(), 0, output, area, stages)
 
+    def _builder(self, file: PictureFile, mask: Mask, output: EditOutput) -> Callable[[], _Canvas]:
+        def build() -> _Canvas:
+            decoded = self._bench.decode(file, output)
+            hole = read_hole(self._bench.decoder, mask, decoded)
+            pixels = decoded.pixels if decoded.pixels.flags.writeable else decoded.pixels.copy()
+            alpha = None if decoded.alpha is None else np.maximum(decoded.alpha, hole)
+            return _Canvas(Decoded(pixels, alpha, decoded.metadata), hole)
+
+        return build
+
     async def _paint(
         self,
         files: list[PictureFile],
@@ -120,23 +135,24 @@ class Painting:
     ) -> PaintedPicture:
         bench = self._bench
         async with bench.admit(files, output, growth):
-            cut = await bench.compute("decode", stages, lambda: _cut(build()))
+            cuts = await bench.compute("decode", stages, lambda: _cuts(build(), is_one=bool(prompt)))
         with stages.measure("paint"):
-            painted = await self._painter.paint(cut.pixels, cut.hole, prompt)
+            painted = [await self._painter.paint(cut.pixels, cut.hole, prompt) for cut in cuts]
         async with bench.admit(files, output, growth):
-            levelled = await bench.compute("fill", stages, lambda: fit_levels(painted.pixels, cut))
             canvas = await bench.compute("decode", stages, build)
-            await bench.compute(
-                "fill",
-                stages,
-                lambda: lay_in(canvas.decoded.pixels, canvas.hole, cut.box, levelled, rim_px=rim_px),
-            )
+
+            def lay_all_in() -> None:
+                for cut, part in zip(cuts, painted, strict=True):
+                    levelled = fit_levels(part.pixels, cut)
+                    lay_in(canvas.decoded.pixels, canvas.hole, cut.box, levelled, rim_px=rim_px)
+
+            await bench.compute("fill", stages, lay_all_in)
             size = canvas.decoded.size
             result = with_alpha(canvas.decoded, Box(0, 0, size.width_px, size.height_px))
             edited = await bench.compute(
                 "encode", stages, lambda: bench.encode(result, canvas.decoded, output, area)
             )
-        return PaintedPicture(edited, painted.painter)
+        return PaintedPicture(edited, painted[0].painter)
 
 
 def check_prompt(prompt: str) -> None:
@@ -145,8 +161,11 @@ def check_prompt(prompt: str) -> None:
         raise InvalidField("prompt", f"Give at most {MAX_PROMPT_CHARACTERS} characters.")
 
 
-def _cut(canvas: _Canvas) -> Cut:
-    return cut_around(canvas.decoded.pixels, canvas.hole)
+def _cuts(canvas: _Canvas, *, is_one: bool) -> list[Cut]:
+    """What is sent. Words mean all holes at once; without words each is like what is around it."""
+    height, width = canvas.hole.shape
+    parts = [Box(0, 0, width, height)] if is_one else regions_of(canvas.hole)
+    return [cut_around(canvas.decoded.pixels, canvas.hole, part) for part in parts]
 
 
 def _widened(decoded: Decoded, borders: Margins) -> _Canvas:
