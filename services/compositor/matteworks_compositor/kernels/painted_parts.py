@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_imaging.box import Box, Size, fit_within
-from matteworks_imaging.resampling import array_size, resize
+from matteworks_imaging.resampling import array_size, grid_size, resize
 
 __all__ = ["RIM_PX", "Cut", "cut_around", "fit_levels", "lay_in"]
 
@@ -31,6 +31,9 @@ MOST_SENT_PIXELS = 1536 * 1024
 MOST_SHIFT_LEVELS = 40
 # Of the surroundings so many must agree before levels are taken from them.
 LEAST_AGREEING = 0.25
+# Cells a side in which shifts of levels are spread, and how far.
+LEVELS_GRID = 128
+BLUR_CELLS = 8.0
 # Rows that are blended at once, which bounds the memory.
 STRIP_ROWS = 256
 
@@ -80,11 +83,14 @@ def fit_levels(painted: Bytes8, cut: Cut) -> Bytes8:
     weight = agrees.astype(np.float32)
     shift *= weight[..., None]
     usual = shift.sum(axis=(0, 1)) / agreeing
-    # A blur of what is known, by how much is known; far from it the usual shift.
-    sigma = max(3.0, max(height, width) / 16)
-    near_by = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + 1e-3
-    shift = (cv2.GaussianBlur(shift, (0, 0), sigma) + 1e-3 * usual) / near_by
-    return np.asarray(np.clip(np.rint(painted + shift), 0, 255), np.uint8)
+    # A blur of what is known, by how much is known; far from it the usual shift. It is smooth, so a coarse
+    # grid holds it.
+    grid = grid_size(width, height, LEVELS_GRID)
+    known_there = cv2.GaussianBlur(cv2.resize(weight, grid, interpolation=cv2.INTER_AREA), (0, 0), BLUR_CELLS)
+    shift_there = cv2.GaussianBlur(cv2.resize(shift, grid, interpolation=cv2.INTER_AREA), (0, 0), BLUR_CELLS)
+    coarse = (shift_there + 1e-3 * usual) / (known_there[..., None] + 1e-3)
+    smooth = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(np.rint(painted + smooth), 0, 255), np.uint8)
 
 
 def lay_in(picture: Bytes8, hole: Bytes8, box: Box, painted: Bytes8, *, rim_px: int) -> None:
