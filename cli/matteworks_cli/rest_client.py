@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -84,6 +84,21 @@ class RestClient:
         """The cut-out of `photo`. Empty parameters are left out. Raises Refused."""
         return self.cut_out(photo.name, _bytes_of(photo), parameters, background)
 
+    def preview(
+        self, photo: Path, parameters: Mapping[str, str], background: Path | None = None
+    ) -> dict[str, Any]:
+        """What the cut-out of `photo` would cost; nothing is charged. Raises Refused."""
+        response = self._send(photo.name, _bytes_of(photo), {**parameters, "dry_run": "true"}, background)
+        try:
+            data = response.json()["data"]
+            if data["dry_run"] is True:
+                return dict(data)
+        except (ValueError, LookupError, TypeError):
+            pass
+        raise Refused(
+            "the server knows no dry run; this one was done and perhaps charged", is_about_photo=False
+        )
+
     def cut_out(
         self,
         name: str,
@@ -96,21 +111,33 @@ class RestClient:
         """The cut-out of the picture `content`, which is called `name`. With an `idempotency_key` a repeat
         within a day is not charged again. Raises Refused.
         """
-        fields = {name: value for name, value in parameters.items() if value}
-        files = {"image_file": (name, content)}
-        if background is not None:
-            files["bg_image_file"] = (background.name, _bytes_of(background))
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        response = self._post("/v1.0/removebg", fields, files, headers)
+        response = self._send(name, content, parameters, background, idempotency_key)
         content_type = response.headers.get("content-type", "").partition(";")[0]
-        if response.status_code != httpx.codes.OK:
-            raise Refused(_reason(response), is_about_photo=response.status_code in _ABOUT_PHOTO)
         if content_type not in _SUFFIXES:
             raise Refused(
                 f"the server sent {content_type or 'something without a type'} instead of a picture",
                 is_about_photo=False,
             )
         return RestCutout(response.content, _SUFFIXES[content_type], response.status_code, response.headers)
+
+    def _send(
+        self,
+        name: str,
+        content: bytes,
+        parameters: Mapping[str, str],
+        background: Path | None,
+        idempotency_key: str = "",
+    ) -> httpx.Response:
+        """The answer, which is a success. Empty parameters are left out. Raises Refused."""
+        fields = {name: value for name, value in parameters.items() if value}
+        files = {"image_file": (name, content)}
+        if background is not None:
+            files["bg_image_file"] = (background.name, _bytes_of(background))
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        response = self._post("/v1.0/removebg", fields, files, headers)
+        if response.status_code != httpx.codes.OK:
+            raise Refused(_reason(response), is_about_photo=response.status_code in _ABOUT_PHOTO)
+        return response
 
     def _post(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from matteworks.auth.v1 import auth_pb2, plan_pb2
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.inference.v1 import inference_pb2
@@ -38,6 +39,22 @@ def removal(
         model=model,
         subject_type=subject_type(subject),
         quality=quality(quality_name),
+    )
+
+
+def look_at_price(
+    owner: auth_pb2.AuthenticateResponse, price_milli: int, seen: compositor_pb2.RemoveBackgroundResponse
+) -> auth_pb2.ReserveRequest:
+    """What the account would be charged; nothing is held. `seen` is the answer to a dry run."""
+    size = seen.rendering.source_size
+    return auth_pb2.ReserveRequest(
+        request_id=new_request_id(),
+        account_id=owner.account_id,
+        key_id=owner.key_id,
+        prices=[auth_pb2.Price(credits_milli=0 if owner.is_test else price_milli)],
+        megapixels=max(1, -(-size.width_px * size.height_px // 1_000_000)),
+        rate_unit=plan_pb2.RATE_UNIT_NONE,
+        dry_run=True,
     )
 
 

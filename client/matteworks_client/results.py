@@ -35,7 +35,7 @@ class Box:
 @dataclass(frozen=True, slots=True)
 class Cutout:
     """An encoded result. `subject` and `model` are empty when the caller brought the matte. `stages_s`
-    tells where the time went.
+    tells where the time went. `matte_confidence`: how likely the matte is right, 0 to 1; None: not known.
     """
 
     image: bytes = field(repr=False)
@@ -48,6 +48,20 @@ class Cutout:
     subject_confidence: float
     model: str
     stages_s: Mapping[str, float]
+    matte_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a removal would give and cost, in thousandths of a credit, and the account as it is now. `size` is
+    None where it follows the subject: with a crop. `is_free_call`: a free call would pay.
+    """
+
+    size: Size | None
+    source_size: Size
+    credits_milli: int
+    is_free_call: bool
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +120,35 @@ class Account:
 
 def cutout_of(answer: compositor_pb2.RemoveBackgroundResponse) -> Cutout:
     """The result of RemoveBackground."""
-    return _cutout(answer.rendering, answer.stages, answer.subject, answer.model)
+    return _cutout(answer.rendering, answer.stages, answer.subject, answer.model, _confidence(answer))
 
 
 def cutouts_of(answer: compositor_pb2.RemoveBackgroundResponse) -> list[Cutout]:
     """Every result of RemoveBackground, the first one with the times of the call."""
     first = cutout_of(answer)
-    more = [_cutout(rendering, (), answer.subject, answer.model) for rendering in answer.more_renderings]
+    confidence = _confidence(answer)
+    more = [
+        _cutout(rendering, (), answer.subject, answer.model, confidence)
+        for rendering in answer.more_renderings
+    ]
     return [first, *more]
+
+
+def estimate_of(
+    answer: compositor_pb2.RemoveBackgroundResponse,
+    price_milli: int,
+    seen: auth_pb2.ReserveResponse,
+    account: Account,
+) -> Estimate:
+    """The results of the two dry runs."""
+    rendering = answer.rendering
+    return Estimate(
+        size=_size(rendering.size) if rendering.HasField("size") else None,
+        source_size=_size(rendering.source_size),
+        credits_milli=seen.credits_milli,
+        is_free_call=seen.credits_milli < price_milli,
+        account=account,
+    )
 
 
 def composition_of(answer: compositor_pb2.ComposeResponse) -> Cutout:
@@ -187,6 +222,7 @@ def _cutout(
     stages: Iterable[image_pb2.StageDuration],
     subject: image_pb2.Subject,
     model: str,
+    matte_confidence: float | None = None,
 ) -> Cutout:
     box = rendering.foreground
     return Cutout(
@@ -200,7 +236,12 @@ def _cutout(
         subject_confidence=subject.confidence,
         model=model,
         stages_s=_stages(stages),
+        matte_confidence=matte_confidence,
     )
+
+
+def _confidence(answer: compositor_pb2.RemoveBackgroundResponse) -> float | None:
+    return answer.matte_confidence if answer.HasField("matte_confidence") else None
 
 
 def _subject(subject: image_pb2.Subject) -> str:

@@ -104,6 +104,33 @@ class MatteworksClient(SyncJobs, SyncEdits):
         request = requests.removal(picture, model, subject, quality, outputs[0], outputs[1:])
         return results.cutouts_of(self._call(self._compositor.RemoveBackground, request, timeout_s))
 
+    def estimate(
+        self,
+        picture: Picture,
+        *,
+        key: str,
+        price_milli: int = 1000,
+        model: str = "",
+        subject: SubjectName | None = None,
+        quality: QualityName | None = None,
+        timeout_s: float | None = None,
+        **choices: Unpack[RenderChoices],
+    ) -> results.Estimate:
+        """What a removal would give, and what it would cost the account of `key` as a picture of a batch:
+        `price_milli` thousandths of a credit.
+
+        Everything is checked, with the errors of the removal itself; no network runs, and nothing is held,
+        charged or counted.
+        """
+        owner = self._call(self._auth.Authenticate, auth_pb2.AuthenticateRequest(api_key=key), timeout_s)
+        request = requests.removal(picture, model, subject, quality, choices)
+        request.dry_run = True
+        seen = self._call(self._compositor.RemoveBackground, request, timeout_s)
+        price = requests.look_at_price(owner, price_milli, seen)
+        reserved = self._call(self._auth.Reserve, price, timeout_s)
+        account = self.account(owner.account_id, timeout_s=timeout_s)
+        return results.estimate_of(seen, price.prices[0].credits_milli, reserved, account)
+
     def compose(
         self,
         picture: Picture,

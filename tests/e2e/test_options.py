@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import grpc
 import httpx
 import pytest
 from PIL import Image
 
-from matteworks_client import AsyncMatteworksClient, MatteworksClient
+from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
+from matteworks_client import AsyncMatteworksClient, MatteworksClient, MatteworksError
+from matteworks_client.results import Size
 from tests.conformance.pictures import picture
 from tests.support.stack import FAST_MODEL, RunningStack
 
@@ -73,3 +79,98 @@ async def test_both_clients_get_several_results_of_one_matte(
 
     assert (first.format, second.format) == ("webp", "png")
     assert again.image == first.image
+
+
+def test_a_dry_run_of_the_command_tells_the_price_and_writes_nothing(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable, "-m", "matteworks_cli", "remove", str(demo_photo), "-o", str(tmp_path / "out"),
+        "--size", "full", "--dry-run", "--state-dir", str(running_stack.state_directory),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("1 credits for 1 photos; the account has ")
+    assert "512 × 512" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+async def test_both_clients_estimate_without_a_charge(running_stack: RunningStack, demo_photo: Path) -> None:
+    with MatteworksClient(running_stack.internal_target) as client:
+        before = client.account_of_key(running_stack.key)
+        seen = client.estimate(demo_photo, key=running_stack.key, max_pixels=10_000)
+        with pytest.raises(MatteworksError) as refused:
+            client.estimate(demo_photo, key=running_stack.key, model="nobodys")
+        after = client.account_of_key(running_stack.key)
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        cropped = await client.estimate(demo_photo, key=running_stack.key, crop=True)
+
+    assert (seen.size, seen.credits_milli, cropped.size) == (Size(100, 100), 1000, None)
+    assert refused.value.reason_name == "MODEL_NOT_FOUND"
+    assert (after.spent_credits_milli, after.held_credits_milli) == (
+        before.spent_credits_milli,
+        before.held_credits_milli,
+    )
+
+
+def tool(stack: RunningStack, name: str, key: str, photo: Path, **fields: str) -> httpx.Response:
+    return httpx.post(
+        f"{stack.base_url}/api/tools/{name}",
+        headers={"Authorization": f"Bearer {key}"},
+        data=fields,
+        files={"image": photo.read_bytes()},
+        timeout=90,
+    )
+
+
+def another_accounts_key(stack: RunningStack) -> str:
+    metadata = (("authorization", f"Bearer {stack.admin_token}"),)
+    with grpc.insecure_channel(stack.internal_target) as channel:
+        admin = auth_pb2_grpc.KeyAdminServiceStub(channel)
+        account = auth_pb2.CreateAccountRequest(account_id="neighbour", plan="starter")
+        admin.CreateAccount(account, metadata=metadata, timeout=10)
+        granted = auth_pb2.GrantCreditsRequest(
+            request_id="neighbour", account_id="neighbour", balance=auth_pb2.BALANCE_PAYG, credits_milli=9000
+        )
+        admin.GrantCredits(granted, metadata=metadata, timeout=10)
+        made = admin.CreateKey(
+            auth_pb2.CreateKeyRequest(account_id="neighbour"), metadata=metadata, timeout=10
+        )
+    return made.api_key
+
+
+def test_a_brush_takes_the_id_or_url_of_the_accounts_own_result(
+    running_stack: RunningStack, demo_photo: Path
+) -> None:
+    url = tool(running_stack, "bg-removal", running_stack.key, demo_photo).json()["data"]["imageUrl"]
+    strokes = json.dumps([{"points": [[200, 300], [220, 320]], "radius": 30}])
+
+    erased = tool(running_stack, "brush", running_stack.key, demo_photo, strokes=strokes, matte=url)
+    assert erased.status_code == 200, erased.text
+    result_id = urlsplit(erased.json()["data"]["imageUrl"]).path.rpartition("/")[2]
+    restored = tool(
+        running_stack,
+        "brush",
+        running_stack.key,
+        demo_photo,
+        strokes=strokes,
+        matte=result_id,
+        mode="restore",
+    )
+
+    alphas = []
+    for answer in (erased, restored):
+        picture = httpx.get(answer.json()["data"]["imageUrl"], timeout=30).content
+        with Image.open(io.BytesIO(picture)) as image:
+            alphas.append(image.getpixel((205, 305))[3])
+    assert alphas == [0, 255]
+
+    neighbour = another_accounts_key(running_stack)
+    stolen = tool(running_stack, "brush", neighbour, demo_photo, strokes=strokes, matte=result_id)
+    unknown = tool(running_stack, "brush", neighbour, demo_photo, strokes=strokes, matte="nothing-of-that-id")
+    assert (stolen.status_code, unknown.status_code) == (404, 404)
+    assert stolen.json()["error"]["code"] == unknown.json()["error"]["code"]
+    assert stolen.headers["x-credits-charged"] == "0"
+    wrong = tool(running_stack, "brush", neighbour, demo_photo, strokes=strokes, matte="http://x/y")
+    assert wrong.status_code == 400

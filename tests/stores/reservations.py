@@ -22,6 +22,7 @@ async def hold(
     rate_unit: RateUnit = "megapixels",
     rate_scope: RateScope = "account",
     urgency: Urgency = "interactive",
+    is_dry: bool = False,
 ) -> Held:
     """Reserve for FULL unless prices are named."""
     return await store.reserve(
@@ -37,6 +38,7 @@ async def hold(
             rate_scope,
             dialect,
             urgency,
+            is_dry,
         )
     )
 

@@ -30,6 +30,11 @@ steps = st.one_of(
         st.sampled_from(["megapixels", "requests", "none"]), st.sampled_from(["account", "key"]),
         st.sampled_from(["interactive", "deferred"]), st.sampled_from([60, 90_000]),
     ),
+    st.tuples(
+        st.just("look"), request_ids, st.sampled_from([(FULL,), (PREVIEW,), (FULL, PREVIEW)]),
+        st.sampled_from([1, 50]), st.sampled_from(["", "f", "g"]),
+        st.sampled_from(["megapixels", "requests", "none"]), st.sampled_from(["account", "key"]),
+    ),
     st.tuples(st.just("count_call"), request_ids, st.sampled_from(["account", "key"])),
     st.tuples(st.just("commit"), request_ids, request_ids, st.sampled_from([None, 0, 700])),
     st.tuples(st.just("release"), request_ids, request_ids),
@@ -59,6 +64,18 @@ async def apply(store: AccountStore, step: tuple[Any, ...]) -> object:
                     ttl_s=ttl_s,
                     key_id="key",
                     dialect=unit,
+                )
+            case ("look", request_id, prices, megapixels, fingerprint, unit, scope):
+                return await hold(
+                    store,
+                    request_id,
+                    *prices,
+                    megapixels=megapixels,
+                    fingerprint=fingerprint,
+                    rate_unit=unit,
+                    rate_scope=scope,
+                    key_id="key",
+                    is_dry=True,
                 )
             case ("count_call", request_id, scope):
                 return await store.count_call(CountedCall(request_id, "a", "key", "batch", scope))

@@ -91,6 +91,11 @@ class SteeredCompositor(compositor_pb2_grpc.CompositorServiceServicer):
         with Image.open(io.BytesIO(request.image)) as source:
             width_px, height_px = source.size
         size = image_pb2.Size(width_px=width_px, height_px=height_px)
+        if request.dry_run:
+            looked = compositor_pb2.Rendering(size=size, source_size=size)
+            return compositor_pb2.RemoveBackgroundResponse(
+                rendering=looked, more_renderings=[looked] * len(request.more_options)
+            )
 
         def render(wanted: compositor_pb2.OutputFormat.ValueType) -> compositor_pb2.Rendering:
             kind = {
@@ -115,6 +120,7 @@ class SteeredCompositor(compositor_pb2_grpc.CompositorServiceServicer):
             more_renderings=[render(options.format) for options in request.more_options],
             subject=image_pb2.Subject(type=image_pb2.SUBJECT_TYPE_CAR_PART, confidence=0.9),
             model="test",
+            matte_confidence=0.876,
             stages=[stage],
         )
 

@@ -87,6 +87,8 @@ class _Servicer(inference_pb2_grpc.InferenceServiceServicer):
             await context.abort(
                 fake.error.code, fake.error.message, trailing_metadata=((STATUS_DETAILS_KEY, details),)
             )
+        if request.dry_run:
+            return inference_pb2.SegmentResponse()
         size = request.pixels.size
         matte = fake.draw(size.width_px, size.height_px)
         stage = image_pb2.StageDuration(stage="infer")

@@ -9,8 +9,9 @@ import sys
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -91,6 +92,9 @@ def remove(
         ),
     ] = None,
     max_side: Annotated[str, typer.Option(help="Pixels of the longer side at most.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and tell the price; nothing is done.")
+    ] = False,
     fields: Annotated[
         list[str] | None, typer.Option("--field", help="Any other API parameter, as NAME=VALUE.")
     ] = None,
@@ -136,7 +140,8 @@ def remove(
         parameters |= {"outputs": outputs_field(also), "outputs_as": "zip"}
     base_url, key = reach(base_url, key, state)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if not dry_run:
+            directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailed(f"{directory} cannot be made: {error.strerror}.", EXIT_USAGE) from error
     order = order_photos(
@@ -157,7 +162,12 @@ def remove(
             write_result(path, cutout.image, overwrite)
             return path
 
-        failure_count = _cut_all(order, cut, jobs)
+        if dry_run:
+            failure_count = _tell_prices(
+                order, lambda photo: client.preview(photo.path, parameters, bg_image)
+            )
+        else:
+            failure_count = _cut_all(order, cut, jobs)
     if failure_count:
         photo_count = len(order.wanted) + len(order.refused)
         raise CommandFailed(f"{failure_count} of {photo_count} photos failed.", EXIT_FAILED)
@@ -208,6 +218,28 @@ def _cut_all(order: Order, cut: Callable[[Photo], Path], jobs: int) -> int:
     if not (order.wanted or order.done or order.refused):
         console.print("No picture found; --recursive also looks below the folder.")
     return failure_count
+
+
+def _tell_prices(order: Order, preview: Callable[[Photo], dict[str, Any]]) -> int:
+    """Print what each photo would cost, and all of them; how many would fail."""
+    console = Console(stderr=True)
+    total, balance, refused = Decimal(0), "", list(order.refused)
+    for photo in order.wanted:
+        try:
+            seen = preview(photo)
+        except Refused as error:
+            refused.append((photo.path, str(error)))
+            continue
+        cost = Decimal(str(seen["credits"]))
+        total += cost
+        size = f"{seen['width']} × {seen['height']}" if seen["width"] else "size by the subject"
+        how = "a free call" if seen["free_call"] else f"{cost} credits"
+        console.print(f"{photo.path}: {how}, {size}", markup=False, highlight=False)
+        balance = f"; the account has {seen['balance']['credits']}"
+    for path, reason in refused:
+        console.print(f"{path}: {reason}", style="red", markup=False, highlight=False)
+    typer.echo(f"{total} credits for {len(order.wanted) + len(order.refused) - len(refused)} photos{balance}")
+    return len(refused)
 
 
 def outputs_field(also: list[str]) -> str:

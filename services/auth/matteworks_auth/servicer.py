@@ -95,6 +95,14 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def Reserve(self, request: auth_pb2.ReserveRequest, context: Any) -> auth_pb2.ReserveResponse:
         reservation = self._checked_reservation(request)
+        if reservation.is_dry:
+            seen = await self._store.reserve(reservation)
+            return auth_pb2.ReserveResponse(
+                credits_milli=seen.credits_milli,
+                price_index=seen.price_index,
+                rate_limit=rate_to_proto(seen.rate) if seen.rate else None,
+                is_repeat=seen.is_repeat,
+            )
         try:
             held = await self._store.reserve(reservation)
         except MatteworksError as error:
@@ -220,6 +228,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             rate_scope=checked_scope(request.rate_scope, request.key_id),
             dialect=checked_dialect("dialect", request.dialect),
             urgency=urgency,
+            is_dry=request.dry_run,
         )
 
 

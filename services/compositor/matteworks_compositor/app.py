@@ -32,6 +32,7 @@ from matteworks_compositor.editing.workbench import Workbench
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
 from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
+from matteworks_compositor.preview import Preview
 from matteworks_compositor.servicer import CompositorServicer
 from matteworks_compositor.settings import CompositorSettings
 from matteworks_compositor.yielding import InteractiveFirst
@@ -92,7 +93,7 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
 
         def add_servicers(server: grpc.aio.Server) -> None:
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(
-                CompositorServicer(compositor), server
+                CompositorServicer(compositor, Preview(mattes)), server
             )
             edit_pb2_grpc.add_EditServiceServicer_to_server(
                 EditServicer(

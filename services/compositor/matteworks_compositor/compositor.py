@@ -47,6 +47,7 @@ class Rendered:
     subject_type: SubjectType
     confidence: float
     model: str
+    matte_confidence: float | None = None
 
 
 class Compositor:
@@ -110,6 +111,7 @@ class Compositor:
             subject_type=state.subject_type,
             confidence=state.subject_confidence,
             model=state.model,
+            matte_confidence=state.segmentation.matte_confidence if state.segmentation else None,
         )
         return rendered, state.segmentation
 

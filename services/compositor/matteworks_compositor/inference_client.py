@@ -37,6 +37,8 @@ class Segmentation:
     confidence: float
     model: str
     stages: tuple[tuple[str, float], ...] = ()
+    # How likely the matte is right, 0 to 1; None: not estimated.
+    matte_confidence: float | None = None
 
 
 class MatteSource(Protocol):
@@ -94,7 +96,20 @@ class InferenceClient:
             confidence=response.subject.confidence,
             model=response.model,
             stages=tuple((stage.stage, stage.duration.ToNanoseconds() / 1e9) for stage in response.stages),
+            matte_confidence=response.matte_confidence if response.HasField("matte_confidence") else None,
         )
+
+    async def check(self, *, model: str, quality: Quality, subject_type: SubjectType) -> None:
+        """Raises as `segment` would for a model that is not there; no network runs."""
+        context = current_call.get()
+        request = inference_pb2.SegmentRequest(
+            request_id=context.request_id if context else "",
+            model=model,
+            subject_type=image_pb2.SubjectType.ValueType(subject_type),
+            quality=image_pb2.Quality.ValueType(quality),
+            dry_run=True,
+        )
+        await call(self._stub.Segment, request, timeout_s=self._timeout_s)
 
     async def _answer(
         self, request: inference_pb2.SegmentRequest, pixels: NDArray[np.uint8]

@@ -17,6 +17,7 @@ from matteworks_compositor.compositor import Compositor, Rendered
 from matteworks_compositor.options.model import Quality, RenderOptions, SubjectType
 from matteworks_compositor.options.parsing import parse_choice, parse_options
 from matteworks_compositor.pipeline.job import Job
+from matteworks_compositor.preview import Expected, Preview
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.header import MAX_PIXELS, check_file_size, read_header
 from matteworks_imaging.limits import LARGEST_FILE_BYTES, PictureFile, admit_file
@@ -41,8 +42,9 @@ _INPUT_FORMATS = {
 class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
     """`matteworks.compositor.v1.CompositorService`."""
 
-    def __init__(self, compositor: Compositor) -> None:
+    def __init__(self, compositor: Compositor, preview: Preview) -> None:
         self._compositor = compositor
+        self._preview = preview
 
     async def RemoveBackground(
         self, request: compositor_pb2.RemoveBackgroundRequest, context: Any
@@ -65,6 +67,9 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
         ]
         if any(job.roi != jobs[0].roi for job in jobs):
             raise InvalidField("more_options", "Give every result the same roi; they share one matte.")
+        if request.dry_run:
+            looked, *further = map(_write_expected, await self._preview.look(jobs))
+            return compositor_pb2.RemoveBackgroundResponse(rendering=looked, more_renderings=further)
         stages = Stages()
         rendered, *others = await self._compositor.render_all(jobs, stages)
         return compositor_pb2.RemoveBackgroundResponse(
@@ -75,6 +80,7 @@ class CompositorServicer(compositor_pb2_grpc.CompositorServiceServicer):
             model=rendered.model,
             stages=stages.to_proto(),
             more_renderings=[write_rendering(other) for other in others],
+            matte_confidence=rendered.matte_confidence,
         )
 
     async def Compose(
@@ -172,6 +178,15 @@ def write_rendering(rendered: Rendered) -> compositor_pb2.Rendering:
             height_px=rendered.foreground.height_px,
         ),
         is_shrunk=rendered.is_shrunk,
+    )
+
+
+def _write_expected(expected: Expected) -> compositor_pb2.Rendering:
+    return compositor_pb2.Rendering(
+        format=compositor_pb2.OutputFormat.ValueType(expected.format),
+        size=None if expected.size is None else _write_size(expected.size),
+        source_size=_write_size(expected.source_size),
+        is_shrunk=expected.is_shrunk,
     )
 
 

@@ -28,7 +28,7 @@ _COARSE_NAMES: Final = {
 }
 EXPOSED_HEADERS: Final = (
     "X-Type, X-Width, X-Height, X-Image-Width, X-Image-Height, X-Max-Width, X-Max-Height, "
-    "X-Model, "
+    "X-Model, X-Confidence, "
     "X-Credits-Charged, X-Foreground-Top, X-Foreground-Left, X-Foreground-Width, X-Foreground-Height, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Repeated-Request, X-Request-Id, "
     "X-Uncertainty-Score, X-Remaining-Credits, X-Credits-Consumed, X-Picsart-Correlation-Id, "
@@ -98,6 +98,14 @@ def foreground_headers(removal: Removal) -> dict[str, str]:
         "X-Foreground-Width": str(box.width_px),
         "X-Foreground-Height": str(box.height_px),
     }
+
+
+def confidence_header(removal: Removal) -> dict[str, str]:
+    """How likely the matte is right, of people too; nothing when no network made it."""
+    response = removal.response
+    return (
+        {"X-Confidence": f"{response.matte_confidence:.2f}"} if response.HasField("matte_confidence") else {}
+    )
 
 
 def cutout_with_box(removal: Removal) -> bytes:

@@ -51,9 +51,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.SegmentResponse:
         call = current_call.get()
         deadline_s = call.deadline_s if call else None
+        wish = Wish(request.model, self._subject_type(request), self._quality_of(request))
+        self._mattes.check(wish)
+        if request.dry_run:
+            return inference_pb2.SegmentResponse()
         with self._mattes.hold(deadline_s):
-            wish = Wish(request.model, self._subject_type(request), self._quality_of(request))
-            self._mattes.check(wish)
             stages = Stages()
             picture = await self._picture(request, stages)
             segmented, stages = await self._mattes.make(picture, wish, deadline_s, stages)
@@ -66,6 +68,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             model=segmented.model,
             stages=stages.to_proto(),
             batch_item_count=segmented.batch_item_count,
+            matte_confidence=segmented.confidence,
         )
         # In place: a Matte that is handed over would be copied once more.
         response.matte.alpha = segmented.matte.tobytes()

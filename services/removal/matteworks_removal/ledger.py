@@ -84,6 +84,14 @@ class Ledger:
             if hold is None or not hold.is_committed:
                 self._spawn(self._release(reserving, request))
 
+    async def look(self, request: auth_pb2.ReserveRequest) -> auth_pb2.ReserveResponse:
+        """What a reservation would answer; nothing is held. Raises as `hold`."""
+        return await self._auth.reserve(request)
+
+    async def account(self, account_id: str) -> auth_pb2.Account:
+        """The balances now."""
+        return (await self._auth.get_account(account_id)).account
+
     async def settle(self) -> None:
         """Wait for every commit and release under way."""
         while self._tasks:

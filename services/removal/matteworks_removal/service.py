@@ -25,7 +25,8 @@ from matteworks_imaging.header import MAX_FILE_BYTES, WEB_FORMATS, ImageFormat
 from matteworks_imaging.region import Length, Region, Unit, resolve_region
 from matteworks_removal.clients import CompositorClient
 from matteworks_removal.ledger import Ledger
-from matteworks_removal.offers import Tariff
+from matteworks_removal.offers import Offer, Tariff
+from matteworks_removal.preview import Preview
 from matteworks_removal.sources import Picture, PictureFetcher, PictureSource, load_pictures
 
 __all__ = ["Counting", "Output", "Progress", "Removal", "RemovalRequest", "RemovalService", "region_of"]
@@ -108,6 +109,20 @@ class Progress:
     on_charged: Callable[[int, str], None] = lambda *_: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A removal with its pictures, ready to be paid and rendered."""
+
+    reserve: auth_pb2.ReserveRequest
+    offers: list[Offer]
+    render: compositor_pb2.RemoveBackgroundRequest
+
+    def limit_to(self, offer: Offer) -> None:
+        """Every result is at most as large as what is paid."""
+        for options in (self.render.options, *self.render.more_options):
+            options.max_pixel_count = offer.max_pixels
+
+
 class RemovalService:
     """Serves one removal at a time; holds no state between two."""
 
@@ -142,6 +157,57 @@ class RemovalService:
         result before it is charged, and may refuse. Raises the MatteworksError of the first step that
         fails; then nothing is charged.
         """
+        order = await self._prepare(caller, request, progress, request_id, charge_id)
+        stages, offers, render = progress.stages, order.offers, order.render
+        start = time.perf_counter()
+        async with self._ledger.hold(order.reserve) as hold:
+            stages.add("reserve", time.perf_counter() - start)
+            progress.on_reserved(hold.reservation)
+            offer = offers[hold.reservation.price_index]
+            order.limit_to(offer)
+            with stages.measure("render"):
+                response = await self._compositor.remove_background(render)
+            stages.extend("render.", response.stages)
+            if keep is not None:
+                with stages.measure("keep"):
+                    await keep(response)
+            with stages.measure("commit"):
+                charged_milli = await hold.commit(time.perf_counter() - start)
+        progress.on_charged(charged_milli, response.model)
+        return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels, render.options)
+
+    async def preview(
+        self,
+        caller: auth_pb2.AuthenticateResponse,
+        request: RemovalRequest,
+        progress: Progress,
+        *,
+        request_id: str,
+    ) -> Preview:
+        """What `remove` would cost and give. Raises what it would raise before a pixel is decoded; nothing is
+        held, charged or taken of the rate limit.
+        """
+        order = await self._prepare(caller, request, progress, request_id, "")
+        order.reserve.dry_run = True
+        seen = await self._ledger.look(order.reserve)
+        progress.on_reserved(seen)
+        offer = order.offers[seen.price_index]
+        order.limit_to(offer)
+        order.render.dry_run = True
+        response = await self._compositor.remove_background(order.render)
+        account = await self._ledger.account(caller.account_id)
+        is_free = not seen.is_repeat and seen.credits_milli < offer.credits_milli
+        return Preview(response, seen.credits_milli, is_free, seen.is_repeat, offer.max_pixels, account)
+
+    async def _prepare(
+        self,
+        caller: auth_pb2.AuthenticateResponse,
+        request: RemovalRequest,
+        progress: Progress,
+        request_id: str,
+        charge_id: str,
+    ) -> _Order:
+        """Everything that is checked before credits are held."""
         stages = progress.stages
         with stages.measure("fetch"):
             picture, background = await load_pictures(
@@ -176,23 +242,7 @@ class RemovalService:
         )
         render = _render_request(request_id, request, picture, background)
         _check_message_size(render)
-        start = time.perf_counter()
-        async with self._ledger.hold(reserve) as hold:
-            stages.add("reserve", time.perf_counter() - start)
-            progress.on_reserved(hold.reservation)
-            offer = offers[hold.reservation.price_index]
-            for options in (render.options, *render.more_options):
-                options.max_pixel_count = offer.max_pixels
-            with stages.measure("render"):
-                response = await self._compositor.remove_background(render)
-            stages.extend("render.", response.stages)
-            if keep is not None:
-                with stages.measure("keep"):
-                    await keep(response)
-            with stages.measure("commit"):
-                charged_milli = await hold.commit(time.perf_counter() - start)
-        progress.on_charged(charged_milli, response.model)
-        return Removal(response, charged_milli, hold.reservation.is_repeat, offer.max_pixels, render.options)
+        return _Order(reserve, offers, render)
 
 
 def region_of(message: compositor_pb2.Region) -> Region:

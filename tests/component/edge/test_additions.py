@@ -15,7 +15,7 @@ from PIL import Image
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2
-from matteworks_common.errors import NotFound
+from matteworks_common.errors import LimitExceeded, NotFound
 from tests.support.edge_harness import EdgeStack, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -48,6 +48,7 @@ async def test_every_addition_reaches_the_compositor(edge: EdgeStack) -> None:
     assert (options.crop.aspect_ratio.width, options.crop.aspect_ratio.height) == (4, 5)
     assert options.crop.margin_left.percent == 10
     assert answer.headers["x-model"] == "test"
+    assert answer.headers["x-confidence"] == "0.88"
 
 
 async def test_without_additions_the_request_is_as_it_was(edge: EdgeStack) -> None:
@@ -217,3 +218,70 @@ async def test_wrong_outputs_are_named_and_nothing_runs(edge: EdgeStack, text: s
 async def test_a_wrong_way_of_packing_is_refused(edge: EdgeStack) -> None:
     answer = await edge.remove(outputs=outputs({"name": "a"}), outputs_as="tar")
     assert answer.json()["errors"][0]["title"] == "Invalid outputs_as parameter given"
+
+
+async def test_a_dry_run_tells_price_size_and_balance_and_charges_nothing(edge: EdgeStack) -> None:
+    answer = await edge.remove(picture(600, 500), size="full", dry_run="true")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-credits-charged"] == "0"
+    assert answer.headers["x-ratelimit-remaining"] == "500", "nothing is taken of the rate limit"
+    assert answer.json() == {
+        "data": {
+            "dry_run": True,
+            "credits": 1,
+            "free_call": False,
+            "repeat": False,
+            "width": 600,
+            "height": 500,
+            "outputs": [],
+            "balance": {"credits": 10, "free_calls": 0},
+        }
+    }
+    (request,) = edge.compositor.requests
+    assert request.dry_run
+    assert request.options.max_pixel_count == 25_000_000
+    assert (edge.books.spent_milli, edge.books.held_milli) == (0, 0)
+    assert "Commit" not in edge.accounts.calls
+
+
+async def test_after_a_dry_run_the_call_itself_is_charged(edge: EdgeStack) -> None:
+    content = picture(601, 500)
+    key = {"Idempotency-Key": "after-a-dry-run"}
+    assert (await edge.remove(content, dry_run="true", headers=key)).json()["data"]["credits"] == 0.25
+    edge.accounts.calls.clear()
+    assert (await edge.remove(content)).headers["x-credits-charged"] == "0.25"
+    assert (await edge.remove(content, dry_run="true")).json()["data"]["repeat"] is True
+
+
+async def test_a_dry_run_tells_that_a_free_call_pays(edge: EdgeStack) -> None:
+    edge.key = edge.accounts.new_key(credits_milli=0, free_calls=1)
+    data = (await edge.remove(dry_run="true")).json()["data"]
+    assert (data["credits"], data["free_call"], data["balance"]["free_calls"]) == (0, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "content", "credits_milli"),
+    [
+        ({"size": "huge", "roi": "x"}, None, 10_000),
+        ({}, b"no picture", 10_000),
+        ({"roi": "0 0 4000 4000"}, None, 10_000),
+        ({"size": "full"}, None, 0),
+        ({"outputs": "[]"}, None, 10_000),
+    ],
+)
+async def test_a_dry_run_fails_as_the_call_itself(
+    edge: EdgeStack, fields: dict[str, str], content: bytes | None, credits_milli: int
+) -> None:
+    edge.key = edge.accounts.new_key(credits_milli=credits_milli)
+    dry = await edge.remove(content, dry_run="true", **fields)
+    real = await edge.remove(content, **fields)
+    assert (dry.status_code, dry.json()) == (real.status_code, real.json())
+    assert dry.status_code in (400, 402)
+
+
+async def test_a_dry_run_with_a_used_up_rate_is_429(edge: EdgeStack) -> None:
+    edge.accounts.failures["Reserve"] = [
+        LimitExceeded(reasons.ERROR_REASON_RATE_LIMIT_EXCEEDED, "Wait.", retry_after_s=7)
+    ]
+    answer = await edge.remove(dry_run="true")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")

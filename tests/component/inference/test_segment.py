@@ -247,6 +247,16 @@ async def test_a_wrong_request_is_refused_by_reason(
         assert service.engine.runs == []
 
 
+async def test_a_dry_run_checks_the_model_and_runs_nothing(tmp_path: Path) -> None:
+    async with fake_service(tmp_path, models="first") as service:
+        answer = await service.segment(inference_pb2.SegmentRequest(model="first", dry_run=True))
+        assert not answer.HasField("matte")
+        error = await service.refusal(inference_pb2.SegmentRequest(model="absent", dry_run=True))
+        assert error.reason == reasons.ERROR_REASON_MODEL_NOT_FOUND
+        assert "first" in error.message
+        assert service.engine.runs == []
+
+
 async def test_a_request_without_a_picture_is_refused(tmp_path: Path) -> None:
     async with fake_service(tmp_path) as service:
         error = await service.refusal(inference_pb2.SegmentRequest())

@@ -81,7 +81,7 @@ class AccountRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a caller asks to hold. `fingerprint` empty: never shared."""
+    """What a caller asks to hold. `fingerprint` empty: never shared. `is_dry`: only look, hold nothing."""
 
     request_id: str
     account_id: str
@@ -94,6 +94,7 @@ class Reservation:
     rate_scope: RateScope = "account"
     dialect: str = ""
     urgency: Urgency = "interactive"
+    is_dry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +262,8 @@ class AccountStore(Protocol):
     async def reserve(self, reservation: Reservation) -> Held:
         """Check rate limit, quota, concurrency and balance, in this order, and hold the credits.
 
-        A refusal changes nothing but the counters. Raises LimitExceeded, FailedPrecondition, Conflict,
-        NotFound.
+        A refusal changes nothing but the counters; who only looks (`is_dry`) changes not even those. Raises
+        LimitExceeded, FailedPrecondition, Conflict, NotFound.
         """
 
     async def commit(

@@ -10,7 +10,7 @@ from matteworks_edge.errors import error_list
 from matteworks_edge.openapi.additions import ADDED_FIELDS
 from matteworks_edge.openapi.schemas import CUTOUT_WITH_BOX, ERROR_LIST, FOREGROUND_HEADERS, TEXT, WHOLE
 from matteworks_edge.operations.catalogue import ACCOUNT, IMPROVE, REMOVAL
-from matteworks_edge.responses import cutout_with_box, foreground_headers
+from matteworks_edge.responses import confidence_header, cutout_with_box, foreground_headers
 from matteworks_imaging.header import ALL_FORMATS
 from matteworks_removal.offers import Size
 from matteworks_removal.service import Removal
@@ -29,6 +29,7 @@ def _result_headers(removal: Removal) -> dict[str, str]:
         "X-Max-Height": str(widest.height_px),
         # Empty when the file's own transparency was the matte.
         **({"X-Model": removal.response.model} if removal.response.model else {}),
+        **confidence_header(removal),
     }
 
 
@@ -70,6 +71,7 @@ REMOVE_BG: Final = Dialect(
         "X-Max-Width": WHOLE,
         "X-Max-Height": WHOLE,
         "X-Model": TEXT,
+        "X-Confidence": {"type": "number", "minimum": 0, "maximum": 1},
     },
     has_additions=True,
     own_fields=ADDED_FIELDS,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import InvalidField
@@ -13,6 +15,8 @@ from matteworks_removal.sources import SentPicture
 
 _SIDES: Final = ("left", "top", "right", "bottom")
 _BOX: Final = ("x", "y", "width", "height")
+_RESULT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RESULT_PATH: Final = re.compile(r"/results/([A-Za-z0-9_-]{1,64})")
 MAX_PROMPT_CHARACTERS: Final = 1000
 MAX_BORDER_PX: Final = 16_384
 
@@ -72,6 +76,24 @@ def read_expand(fields: Fields) -> edit_pb2.ExpandRequest:
 def read_prompt(fields: Fields) -> str:
     """What to paint; empty where nothing says it. What is wrong is kept in `fields`."""
     return fields.read("prompt", _parse_prompt, "")
+
+
+def parse_result(field: str, text: str) -> str:
+    """The id of a stored result, named by it or by the URL that was handed out.
+
+    Whose result it is, and whether it is there, only the store knows; a URL's signature is not needed, since
+    the account must own the result. Raises InvalidField.
+    """
+    value = text.strip()
+    if _RESULT_ID.fullmatch(value):
+        return value
+    try:
+        found = _RESULT_PATH.fullmatch(urlsplit(value).path)
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidField(field, f"Give the id of a stored result in {field}, or its URL.")
+    return found[1]
 
 
 def _parse_prompt(text: str) -> str:

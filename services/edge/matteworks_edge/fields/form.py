@@ -43,6 +43,8 @@ class RemovalForm:
     output_names: tuple[str, ...] = ()
     # How they come; None: as the caller accepts.
     packing: Packing | None = None
+    # Whether only the price is asked for.
+    is_dry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,11 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
     background = fields.collect(lambda: _read_background(form))
     size = fields.collect(lambda: _parse_size(dialect.size_name(fields) or dialect.default_size, dialect))
     options = _read_options(fields, dialect)
-    quality, model, packing = image_pb2.QUALITY_UNSPECIFIED, "", None
+    quality, model, packing, is_dry = image_pb2.QUALITY_UNSPECIFIED, "", None, False
     outputs: tuple[WantedOutput, ...] = ()
     if dialect.has_additions:
         quality, model, packing = read_quality(fields), read_model(fields), read_packing(fields)
+        is_dry = fields.boolean("dry_run", False)
         outputs = read_outputs(form, fields, lambda inner: _read_options(inner, dialect))
     if background is not None and options.HasField("bg_color"):
         fields.errors.append(_multiple_backgrounds())
@@ -92,7 +95,7 @@ def parse_removal(form: RawForm, dialect: Dialect) -> RemovalForm:
         counting=Counting(dialect.name, dialect.rate_unit, dialect.rate_scope),
     )
     names = tuple(output.name for output in outputs)
-    return RemovalForm(request, type_level, dialect.answers_json(fields), names, packing)
+    return RemovalForm(request, type_level, dialect.answers_json(fields), names, packing, is_dry)
 
 
 def _read_options(fields: Fields, dialect: Dialect) -> compositor_pb2.RenderOptions:

@@ -77,7 +77,29 @@ ADDED_FIELDS: Final[Mapping[str, Schema]] = {
         "description": "Ours: how they come: a ZIP of NAME.SUFFIX, multipart/mixed, JSON with base64, or "
         "JSON with signed URLs of stored results. By default as Accept says, else a ZIP.",
     },
+    "dry_run": {
+        **BOOLEAN,
+        "default": False,
+        "description": "Ours: only check everything and tell price, size and balance in JSON. Costs nothing.",
+    },
 }
+_EXTENT: Final[Schema] = {"width": {"type": ["integer", "null"]}, "height": {"type": ["integer", "null"]}}
+# What is told of a dry run.
+PREVIEW_DOCUMENT: Final[Schema] = closed_object(
+    {
+        "data": closed_object(
+            {
+                "dry_run": {"const": True},
+                "credits": {"type": "number", "minimum": 0},
+                "free_call": {"type": "boolean"},
+                "repeat": {"type": "boolean"},
+                **_EXTENT,
+                "outputs": {"type": "array", "items": closed_object({"name": TEXT, **_EXTENT})},
+                "balance": closed_object({"credits": {"type": "number"}, "free_calls": WHOLE}),
+            }
+        )
+    }
+)
 _OUTPUT: Final[Schema] = {"name": TEXT, "content_type": TEXT, "width": WHOLE, "height": WHOLE}
 _BASE64: Final[Schema] = {"type": "string", "contentEncoding": "base64"}
 # What is told in JSON when `outputs` is given.

@@ -94,7 +94,8 @@ def describe_edit(
             "image_url": {**TEXT, "description": "Picture to fetch: http or https, public addresses only."},
             told(dialect, "format"): {"type": "string", "examples": list(dialect.formats)},
         }
-        responses = _responses(dialect, "The result.", schema or {}, 200)
+        # A stored result that a field names may not be there.
+        responses = _responses(dialect, "The result.", schema or {}, 200, finds_things="matte" in fields)
         if schema is None:
             responses["200"]["content"] = {"image/png": {}, "image/jpeg": {}, "image/webp": {}}
         return {

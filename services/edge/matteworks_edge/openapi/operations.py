@@ -12,7 +12,7 @@ from matteworks_edge.errors import PUBLIC_ERRORS, PublicError
 from matteworks_edge.fields.parameters import CHANNELS, SUBJECT_WORDS, TYPE_LEVELS
 from matteworks_edge.fields.shadows import SHADOW_SUBJECTS, SHADOW_TYPES
 from matteworks_edge.intake.body import BASE64_FIELDS
-from matteworks_edge.openapi.additions import OUTPUTS_DOCUMENT
+from matteworks_edge.openapi.additions import OUTPUTS_DOCUMENT, PREVIEW_DOCUMENT
 from matteworks_edge.openapi.schemas import (
     BOOLEAN,
     RATE_HEADERS,
@@ -168,7 +168,9 @@ def describe_removal(dialect: Dialect) -> Schema:
     as_json = {"application/json": {"schema": dialect.result_schema}} if dialect.result_document else {}
     if dialect.has_additions:
         as_json = {
-            "application/json": {"schema": {"oneOf": [dialect.result_schema, OUTPUTS_DOCUMENT]}},
+            "application/json": {
+                "schema": {"oneOf": [dialect.result_schema, OUTPUTS_DOCUMENT, PREVIEW_DOCUMENT]}
+            },
             "multipart/mixed": {},
         }
     return {

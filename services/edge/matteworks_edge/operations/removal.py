@@ -29,6 +29,7 @@ from matteworks_edge.intake.incoming import (
 )
 from matteworks_edge.jobs_client import caller_for
 from matteworks_edge.operations.outputs import packed, packing_for, renderings_of
+from matteworks_edge.operations.preview import preview_document
 from matteworks_edge.operations.services import Services
 from matteworks_edge.operations.stored.keeping import keeping
 from matteworks_edge.responses import JSON_TYPE, json_response, rate_limit_headers, removal_headers
@@ -86,9 +87,25 @@ class RemovalEndpoint:
         if dialect.takes_format_from_accept:
             asked.request.options.format = FORMATS[preferred_picture(request.headers.get("accept"))]
         start_deadline(request, services.request_timeout_s)
+        if asked.is_dry:
+            return await self._preview(request, caller, asked, slot)
         return await services.first_answers.once(
             request, caller, form, lambda: self._answer(request, caller, form, asked, slot)
         )
+
+    async def _preview(
+        self, request: Request, caller: auth_pb2.AuthenticateResponse, asked: RemovalForm, slot: Slot
+    ) -> Response:
+        """What the call would cost. It counts as one request, and no Idempotency-Key remembers it."""
+        services, exchange = self.services, exchange_of(request)
+        await count_call(request, services.auth, caller)
+        progress = Progress(exchange.stages, slot.take, exchange.keep_reservation)
+        preview = await while_connected(
+            request,
+            services.removals.preview(caller, asked.request, progress, request_id=exchange.request_id),
+        )
+        headers = {"X-Credits-Charged": "0", **rate_limit_headers(exchange.rate_limit)}
+        return json_response(preview_document(preview, asked.output_names), headers=headers)
 
     async def _answer(
         self,

@@ -193,6 +193,7 @@ class ReserveRequest(_message.Message):
     RATE_SCOPE_FIELD_NUMBER: _builtins.int
     DIALECT_FIELD_NUMBER: _builtins.int
     URGENCY_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's unique id of this request, 1 to 128 characters."""
     account_id: _builtins.str
@@ -213,6 +214,10 @@ class ReserveRequest(_message.Message):
     """Dialect of the route, for the counters, 1 to 32 of `a-z 0-9 . _ -`; empty: not told."""
     urgency: Global___Urgency.ValueType
     """Whether somebody waits for it."""
+    dry_run: _builtins.bool
+    """Only look: the answer and the errors are those of a reservation, but nothing is held, nothing is taken of
+    the rate limit, and nothing is counted. `reservation_id` and `expire_time` of the answer are absent.
+    """
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price]:
         """Prices that the caller accepts, best first; the first that the balances cover is taken. One
@@ -239,10 +244,11 @@ class ReserveRequest(_message.Message):
         rate_scope: _plan_pb2.RateScope.ValueType = ...,
         dialect: _builtins.str = ...,
         urgency: Global___Urgency.ValueType = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "fingerprint", b"fingerprint", "key_id", b"key_id", "megapixels", b"megapixels", "prices", b"prices", "rate_scope", b"rate_scope", "rate_unit", b"rate_unit", "request_id", b"request_id", "time_to_live", b"time_to_live", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dialect", b"dialect", "dry_run", b"dry_run", "fingerprint", b"fingerprint", "key_id", b"key_id", "megapixels", b"megapixels", "prices", b"prices", "rate_scope", b"rate_scope", "rate_unit", b"rate_unit", "request_id", b"request_id", "time_to_live", b"time_to_live", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,57 +25,57 @@ _sym_db = _symbol_database.Default()
 from matteworks.common.v1 import image_pb2 as matteworks_dot_common_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)matteworks/compositor/v1/compositor.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\"\xad\x02\n\x17RemoveBackgroundRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x38\n\x07options\x18\x03 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\x12\r\n\x05model\x18\x04 \x01(\t\x12\x37\n\x0csubject_type\x18\x05 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12.\n\x07quality\x18\x06 \x01(\x0e\x32\x1d.matteworks.common.v1.Quality\x12=\n\x0cmore_options\x18\x07 \x03(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\"\x84\x02\n\x18RemoveBackgroundResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12.\n\x07subject\x18\x02 \x01(\x0b\x32\x1d.matteworks.common.v1.Subject\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12<\n\x0fmore_renderings\x18\x05 \x03(\x0b\x32#.matteworks.compositor.v1.Rendering\"\xfb\x01\n\x0e\x43omposeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12,\n\x05matte\x18\x03 \x01(\x0b\x32\x1b.matteworks.common.v1.MatteH\x00\x12\x15\n\x0bmatte_image\x18\x04 \x01(\x0cH\x00\x12\x38\n\x07options\x18\x05 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\x12\x37\n\x0csubject_type\x18\x06 \x01(\x0e\x32!.matteworks.common.v1.SubjectTypeB\x0e\n\x0cmatte_source\"~\n\x0f\x43omposeResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\x1f\n\x0eInspectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xa1\x01\n\x0fInspectResponse\x12\x35\n\x06\x66ormat\x18\x01 \x01(\x0e\x32%.matteworks.compositor.v1.InputFormat\x12(\n\x04size\x18\x02 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x18\n\x10\x65xif_orientation\x18\x03 \x01(\x05\x12\x13\n\x0bpixel_count\x18\x04 \x01(\x03\"\xef\x01\n\tRendering\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12/\n\x0bsource_size\x18\x04 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12-\n\nforeground\x18\x05 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x11\n\tis_shrunk\x18\x06 \x01(\x08\"\x9b\x07\n\rRenderOptions\x12\x17\n\x0fmax_pixel_count\x18\x01 \x01(\x03\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x34\n\x08\x63hannels\x18\x03 \x01(\x0e\x32\".matteworks.compositor.v1.Channels\x12-\n\x03roi\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Region\x12,\n\x04\x63rop\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.Crop\x12\x1a\n\rscale_percent\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x34\n\x08position\x18\x07 \x01(\x0b\x32\".matteworks.compositor.v1.Position\x12\x31\n\x07shadows\x18\x08 \x03(\x0b\x32 .matteworks.compositor.v1.Shadow\x12\x1d\n\x10semitransparency\x18\t \x01(\x08H\x02\x88\x01\x01\x12\x33\n\x08\x62g_color\x18\n \x01(\x0b\x32\x1f.matteworks.compositor.v1.ColorH\x00\x12\x12\n\x08\x62g_image\x18\x0b \x01(\x0cH\x00\x12\x14\n\x07\x64\x65spill\x18\x0c \x01(\x08H\x03\x88\x01\x01\x12\x36\n\rdespill_color\x18\r \x01(\x0b\x32\x1f.matteworks.compositor.v1.Color\x12%\n\x18\x64\x65spill_strength_percent\x18\x0e \x01(\x05H\x04\x88\x01\x01\x12\x1b\n\x13max_png_pixel_count\x18\x0f \x01(\x03\x12\x1d\n\x10\x65ncoding_quality\x18\x10 \x01(\x05H\x05\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x11 \x01(\x08H\x06\x88\x01\x01\x12,\n\x08max_size\x18\x12 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x39\n\x0binput_alpha\x18\x13 \x01(\x0e\x32$.matteworks.compositor.v1.InputAlphaB\x0c\n\nbackgroundB\x10\n\x0e_scale_percentB\x13\n\x11_semitransparencyB\n\n\x08_despillB\x1b\n\x19_despill_strength_percentB\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"2\n\x06Length\x12\x0c\n\x02px\x18\x01 \x01(\x05H\x00\x12\x11\n\x07percent\x18\x02 \x01(\x01H\x00\x42\x07\n\x05value\"\xca\x01\n\x06Region\x12.\n\x04left\x18\x01 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12-\n\x03top\x18\x02 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12/\n\x05right\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x30\n\x06\x62ottom\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Length\"\xa1\x02\n\x04\x43rop\x12\x34\n\nmargin_top\x18\x01 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x36\n\x0cmargin_right\x18\x02 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x37\n\rmargin_bottom\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x35\n\x0bmargin_left\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12;\n\x0c\x61spect_ratio\x18\x05 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatio\",\n\x0b\x41spectRatio\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xea\x01\n\x08Position\x12?\n\x08original\x18\x01 \x01(\x0b\x32+.matteworks.compositor.v1.Position.OriginalH\x00\x12\x41\n\x05share\x18\x02 \x01(\x0b\x32\x30.matteworks.compositor.v1.Position.FreeRoomShareH\x00\x1a\n\n\x08Original\x1a\x45\n\rFreeRoomShare\x12\x1a\n\x12horizontal_percent\x18\x01 \x01(\x01\x12\x18\n\x10vertical_percent\x18\x02 \x01(\x01\x42\x07\n\x05place\"@\n\x05\x43olor\x12\x0b\n\x03red\x18\x01 \x01(\x05\x12\r\n\x05green\x18\x02 \x01(\x05\x12\x0c\n\x04\x62lue\x18\x03 \x01(\x05\x12\r\n\x05\x61lpha\x18\x04 \x01(\x05\"\xae\x01\n\x06Shadow\x12\x37\n\x0csubject_type\x18\x01 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12\x39\n\x0bshadow_type\x18\x02 \x01(\x0e\x32$.matteworks.compositor.v1.ShadowType\x12\x1c\n\x0fopacity_percent\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_opacity_percent*z\n\nInputAlpha\x12\x1b\n\x17INPUT_ALPHA_UNSPECIFIED\x10\x00\x12\x1a\n\x16INPUT_ALPHA_MULTIPLIED\x10\x01\x12\x18\n\x14INPUT_ALPHA_IS_MATTE\x10\x02\x12\x19\n\x15INPUT_ALPHA_DISCARDED\x10\x03*\xe0\x01\n\x0bInputFormat\x12\x1c\n\x18INPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11INPUT_FORMAT_JPEG\x10\x01\x12\x14\n\x10INPUT_FORMAT_PNG\x10\x02\x12\x15\n\x11INPUT_FORMAT_WEBP\x10\x03\x12\x15\n\x11INPUT_FORMAT_HEIC\x10\x04\x12\x15\n\x11INPUT_FORMAT_AVIF\x10\x05\x12\x15\n\x11INPUT_FORMAT_TIFF\x10\x06\x12\x14\n\x10INPUT_FORMAT_BMP\x10\x07\x12\x14\n\x10INPUT_FORMAT_GIF\x10\x08*\xa2\x02\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_FORMAT_AUTO\x10\x01\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x03\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x04\x12\x15\n\x11OUTPUT_FORMAT_ZIP\x10\x05\x12\x1f\n\x1bOUTPUT_FORMAT_WEBP_LOSSLESS\x10\x06\x12\x16\n\x12OUTPUT_FORMAT_AVIF\x10\x07\x12\x16\n\x12OUTPUT_FORMAT_TIFF\x10\x08\x12\x15\n\x11OUTPUT_FORMAT_BMP\x10\t\x12\x15\n\x11OUTPUT_FORMAT_GIF\x10\n*K\n\x08\x43hannels\x12\x18\n\x14\x43HANNELS_UNSPECIFIED\x10\x00\x12\x11\n\rCHANNELS_RGBA\x10\x01\x12\x12\n\x0e\x43HANNELS_ALPHA\x10\x02*\x99\x01\n\nShadowType\x12\x1b\n\x17SHADOW_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SHADOW_TYPE_NONE\x10\x01\x12\x14\n\x10SHADOW_TYPE_AUTO\x10\x02\x12\x14\n\x10SHADOW_TYPE_DROP\x10\x03\x12\x17\n\x13SHADOW_TYPE_THREE_D\x10\x04\x12\x13\n\x0fSHADOW_TYPE_CAR\x10\x05\x32\xce\x02\n\x11\x43ompositorService\x12y\n\x10RemoveBackground\x12\x31.matteworks.compositor.v1.RemoveBackgroundRequest\x1a\x32.matteworks.compositor.v1.RemoveBackgroundResponse\x12^\n\x07\x43ompose\x12(.matteworks.compositor.v1.ComposeRequest\x1a).matteworks.compositor.v1.ComposeResponse\x12^\n\x07Inspect\x12(.matteworks.compositor.v1.InspectRequest\x1a).matteworks.compositor.v1.InspectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)matteworks/compositor/v1/compositor.proto\x12\x18matteworks.compositor.v1\x1a matteworks/common/v1/image.proto\"\xbe\x02\n\x17RemoveBackgroundRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x38\n\x07options\x18\x03 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\x12\r\n\x05model\x18\x04 \x01(\t\x12\x37\n\x0csubject_type\x18\x05 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12.\n\x07quality\x18\x06 \x01(\x0e\x32\x1d.matteworks.common.v1.Quality\x12=\n\x0cmore_options\x18\x07 \x03(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\x12\x0f\n\x07\x64ry_run\x18\x08 \x01(\x08\"\xb8\x02\n\x18RemoveBackgroundResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12.\n\x07subject\x18\x02 \x01(\x0b\x32\x1d.matteworks.common.v1.Subject\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12<\n\x0fmore_renderings\x18\x05 \x03(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x1d\n\x10matte_confidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\x13\n\x11_matte_confidence\"\xfb\x01\n\x0e\x43omposeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12,\n\x05matte\x18\x03 \x01(\x0b\x32\x1b.matteworks.common.v1.MatteH\x00\x12\x15\n\x0bmatte_image\x18\x04 \x01(\x0cH\x00\x12\x38\n\x07options\x18\x05 \x01(\x0b\x32\'.matteworks.compositor.v1.RenderOptions\x12\x37\n\x0csubject_type\x18\x06 \x01(\x0e\x32!.matteworks.common.v1.SubjectTypeB\x0e\n\x0cmatte_source\"~\n\x0f\x43omposeResponse\x12\x36\n\trendering\x18\x01 \x01(\x0b\x32#.matteworks.compositor.v1.Rendering\x12\x33\n\x06stages\x18\x02 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"\x1f\n\x0eInspectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xa1\x01\n\x0fInspectResponse\x12\x35\n\x06\x66ormat\x18\x01 \x01(\x0e\x32%.matteworks.compositor.v1.InputFormat\x12(\n\x04size\x18\x02 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x18\n\x10\x65xif_orientation\x18\x03 \x01(\x05\x12\x13\n\x0bpixel_count\x18\x04 \x01(\x03\"\xef\x01\n\tRendering\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12(\n\x04size\x18\x03 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12/\n\x0bsource_size\x18\x04 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12-\n\nforeground\x18\x05 \x01(\x0b\x32\x19.matteworks.common.v1.Box\x12\x11\n\tis_shrunk\x18\x06 \x01(\x08\"\x9b\x07\n\rRenderOptions\x12\x17\n\x0fmax_pixel_count\x18\x01 \x01(\x03\x12\x36\n\x06\x66ormat\x18\x02 \x01(\x0e\x32&.matteworks.compositor.v1.OutputFormat\x12\x34\n\x08\x63hannels\x18\x03 \x01(\x0e\x32\".matteworks.compositor.v1.Channels\x12-\n\x03roi\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Region\x12,\n\x04\x63rop\x18\x05 \x01(\x0b\x32\x1e.matteworks.compositor.v1.Crop\x12\x1a\n\rscale_percent\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x34\n\x08position\x18\x07 \x01(\x0b\x32\".matteworks.compositor.v1.Position\x12\x31\n\x07shadows\x18\x08 \x03(\x0b\x32 .matteworks.compositor.v1.Shadow\x12\x1d\n\x10semitransparency\x18\t \x01(\x08H\x02\x88\x01\x01\x12\x33\n\x08\x62g_color\x18\n \x01(\x0b\x32\x1f.matteworks.compositor.v1.ColorH\x00\x12\x12\n\x08\x62g_image\x18\x0b \x01(\x0cH\x00\x12\x14\n\x07\x64\x65spill\x18\x0c \x01(\x08H\x03\x88\x01\x01\x12\x36\n\rdespill_color\x18\r \x01(\x0b\x32\x1f.matteworks.compositor.v1.Color\x12%\n\x18\x64\x65spill_strength_percent\x18\x0e \x01(\x05H\x04\x88\x01\x01\x12\x1b\n\x13max_png_pixel_count\x18\x0f \x01(\x03\x12\x1d\n\x10\x65ncoding_quality\x18\x10 \x01(\x05H\x05\x88\x01\x01\x12\x1a\n\rkeep_metadata\x18\x11 \x01(\x08H\x06\x88\x01\x01\x12,\n\x08max_size\x18\x12 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x39\n\x0binput_alpha\x18\x13 \x01(\x0e\x32$.matteworks.compositor.v1.InputAlphaB\x0c\n\nbackgroundB\x10\n\x0e_scale_percentB\x13\n\x11_semitransparencyB\n\n\x08_despillB\x1b\n\x19_despill_strength_percentB\x13\n\x11_encoding_qualityB\x10\n\x0e_keep_metadata\"2\n\x06Length\x12\x0c\n\x02px\x18\x01 \x01(\x05H\x00\x12\x11\n\x07percent\x18\x02 \x01(\x01H\x00\x42\x07\n\x05value\"\xca\x01\n\x06Region\x12.\n\x04left\x18\x01 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12-\n\x03top\x18\x02 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12/\n\x05right\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x30\n\x06\x62ottom\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Length\"\xa1\x02\n\x04\x43rop\x12\x34\n\nmargin_top\x18\x01 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x36\n\x0cmargin_right\x18\x02 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x37\n\rmargin_bottom\x18\x03 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12\x35\n\x0bmargin_left\x18\x04 \x01(\x0b\x32 .matteworks.compositor.v1.Length\x12;\n\x0c\x61spect_ratio\x18\x05 \x01(\x0b\x32%.matteworks.compositor.v1.AspectRatio\",\n\x0b\x41spectRatio\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xea\x01\n\x08Position\x12?\n\x08original\x18\x01 \x01(\x0b\x32+.matteworks.compositor.v1.Position.OriginalH\x00\x12\x41\n\x05share\x18\x02 \x01(\x0b\x32\x30.matteworks.compositor.v1.Position.FreeRoomShareH\x00\x1a\n\n\x08Original\x1a\x45\n\rFreeRoomShare\x12\x1a\n\x12horizontal_percent\x18\x01 \x01(\x01\x12\x18\n\x10vertical_percent\x18\x02 \x01(\x01\x42\x07\n\x05place\"@\n\x05\x43olor\x12\x0b\n\x03red\x18\x01 \x01(\x05\x12\r\n\x05green\x18\x02 \x01(\x05\x12\x0c\n\x04\x62lue\x18\x03 \x01(\x05\x12\r\n\x05\x61lpha\x18\x04 \x01(\x05\"\xae\x01\n\x06Shadow\x12\x37\n\x0csubject_type\x18\x01 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12\x39\n\x0bshadow_type\x18\x02 \x01(\x0e\x32$.matteworks.compositor.v1.ShadowType\x12\x1c\n\x0fopacity_percent\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_opacity_percent*z\n\nInputAlpha\x12\x1b\n\x17INPUT_ALPHA_UNSPECIFIED\x10\x00\x12\x1a\n\x16INPUT_ALPHA_MULTIPLIED\x10\x01\x12\x18\n\x14INPUT_ALPHA_IS_MATTE\x10\x02\x12\x19\n\x15INPUT_ALPHA_DISCARDED\x10\x03*\xe0\x01\n\x0bInputFormat\x12\x1c\n\x18INPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11INPUT_FORMAT_JPEG\x10\x01\x12\x14\n\x10INPUT_FORMAT_PNG\x10\x02\x12\x15\n\x11INPUT_FORMAT_WEBP\x10\x03\x12\x15\n\x11INPUT_FORMAT_HEIC\x10\x04\x12\x15\n\x11INPUT_FORMAT_AVIF\x10\x05\x12\x15\n\x11INPUT_FORMAT_TIFF\x10\x06\x12\x14\n\x10INPUT_FORMAT_BMP\x10\x07\x12\x14\n\x10INPUT_FORMAT_GIF\x10\x08*\xa2\x02\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_FORMAT_AUTO\x10\x01\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x03\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x04\x12\x15\n\x11OUTPUT_FORMAT_ZIP\x10\x05\x12\x1f\n\x1bOUTPUT_FORMAT_WEBP_LOSSLESS\x10\x06\x12\x16\n\x12OUTPUT_FORMAT_AVIF\x10\x07\x12\x16\n\x12OUTPUT_FORMAT_TIFF\x10\x08\x12\x15\n\x11OUTPUT_FORMAT_BMP\x10\t\x12\x15\n\x11OUTPUT_FORMAT_GIF\x10\n*K\n\x08\x43hannels\x12\x18\n\x14\x43HANNELS_UNSPECIFIED\x10\x00\x12\x11\n\rCHANNELS_RGBA\x10\x01\x12\x12\n\x0e\x43HANNELS_ALPHA\x10\x02*\x99\x01\n\nShadowType\x12\x1b\n\x17SHADOW_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SHADOW_TYPE_NONE\x10\x01\x12\x14\n\x10SHADOW_TYPE_AUTO\x10\x02\x12\x14\n\x10SHADOW_TYPE_DROP\x10\x03\x12\x17\n\x13SHADOW_TYPE_THREE_D\x10\x04\x12\x13\n\x0fSHADOW_TYPE_CAR\x10\x05\x32\xce\x02\n\x11\x43ompositorService\x12y\n\x10RemoveBackground\x12\x31.matteworks.compositor.v1.RemoveBackgroundRequest\x1a\x32.matteworks.compositor.v1.RemoveBackgroundResponse\x12^\n\x07\x43ompose\x12(.matteworks.compositor.v1.ComposeRequest\x1a).matteworks.compositor.v1.ComposeResponse\x12^\n\x07Inspect\x12(.matteworks.compositor.v1.InspectRequest\x1a).matteworks.compositor.v1.InspectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'matteworks.compositor.v1.compositor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INPUTALPHA']._serialized_start=3494
-  _globals['_INPUTALPHA']._serialized_end=3616
-  _globals['_INPUTFORMAT']._serialized_start=3619
-  _globals['_INPUTFORMAT']._serialized_end=3843
-  _globals['_OUTPUTFORMAT']._serialized_start=3846
-  _globals['_OUTPUTFORMAT']._serialized_end=4136
-  _globals['_CHANNELS']._serialized_start=4138
-  _globals['_CHANNELS']._serialized_end=4213
-  _globals['_SHADOWTYPE']._serialized_start=4216
-  _globals['_SHADOWTYPE']._serialized_end=4369
+  _globals['_INPUTALPHA']._serialized_start=3563
+  _globals['_INPUTALPHA']._serialized_end=3685
+  _globals['_INPUTFORMAT']._serialized_start=3688
+  _globals['_INPUTFORMAT']._serialized_end=3912
+  _globals['_OUTPUTFORMAT']._serialized_start=3915
+  _globals['_OUTPUTFORMAT']._serialized_end=4205
+  _globals['_CHANNELS']._serialized_start=4207
+  _globals['_CHANNELS']._serialized_end=4282
+  _globals['_SHADOWTYPE']._serialized_start=4285
+  _globals['_SHADOWTYPE']._serialized_end=4438
   _globals['_REMOVEBACKGROUNDREQUEST']._serialized_start=106
-  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_end=407
-  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_start=410
-  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_end=670
-  _globals['_COMPOSEREQUEST']._serialized_start=673
-  _globals['_COMPOSEREQUEST']._serialized_end=924
-  _globals['_COMPOSERESPONSE']._serialized_start=926
-  _globals['_COMPOSERESPONSE']._serialized_end=1052
-  _globals['_INSPECTREQUEST']._serialized_start=1054
-  _globals['_INSPECTREQUEST']._serialized_end=1085
-  _globals['_INSPECTRESPONSE']._serialized_start=1088
-  _globals['_INSPECTRESPONSE']._serialized_end=1249
-  _globals['_RENDERING']._serialized_start=1252
-  _globals['_RENDERING']._serialized_end=1491
-  _globals['_RENDEROPTIONS']._serialized_start=1494
-  _globals['_RENDEROPTIONS']._serialized_end=2417
-  _globals['_LENGTH']._serialized_start=2419
-  _globals['_LENGTH']._serialized_end=2469
-  _globals['_REGION']._serialized_start=2472
-  _globals['_REGION']._serialized_end=2674
-  _globals['_CROP']._serialized_start=2677
-  _globals['_CROP']._serialized_end=2966
-  _globals['_ASPECTRATIO']._serialized_start=2968
-  _globals['_ASPECTRATIO']._serialized_end=3012
-  _globals['_POSITION']._serialized_start=3015
-  _globals['_POSITION']._serialized_end=3249
-  _globals['_POSITION_ORIGINAL']._serialized_start=3159
-  _globals['_POSITION_ORIGINAL']._serialized_end=3169
-  _globals['_POSITION_FREEROOMSHARE']._serialized_start=3171
-  _globals['_POSITION_FREEROOMSHARE']._serialized_end=3240
-  _globals['_COLOR']._serialized_start=3251
-  _globals['_COLOR']._serialized_end=3315
-  _globals['_SHADOW']._serialized_start=3318
-  _globals['_SHADOW']._serialized_end=3492
-  _globals['_COMPOSITORSERVICE']._serialized_start=4372
-  _globals['_COMPOSITORSERVICE']._serialized_end=4706
+  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_end=424
+  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_start=427
+  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_end=739
+  _globals['_COMPOSEREQUEST']._serialized_start=742
+  _globals['_COMPOSEREQUEST']._serialized_end=993
+  _globals['_COMPOSERESPONSE']._serialized_start=995
+  _globals['_COMPOSERESPONSE']._serialized_end=1121
+  _globals['_INSPECTREQUEST']._serialized_start=1123
+  _globals['_INSPECTREQUEST']._serialized_end=1154
+  _globals['_INSPECTRESPONSE']._serialized_start=1157
+  _globals['_INSPECTRESPONSE']._serialized_end=1318
+  _globals['_RENDERING']._serialized_start=1321
+  _globals['_RENDERING']._serialized_end=1560
+  _globals['_RENDEROPTIONS']._serialized_start=1563
+  _globals['_RENDEROPTIONS']._serialized_end=2486
+  _globals['_LENGTH']._serialized_start=2488
+  _globals['_LENGTH']._serialized_end=2538
+  _globals['_REGION']._serialized_start=2541
+  _globals['_REGION']._serialized_end=2743
+  _globals['_CROP']._serialized_start=2746
+  _globals['_CROP']._serialized_end=3035
+  _globals['_ASPECTRATIO']._serialized_start=3037
+  _globals['_ASPECTRATIO']._serialized_end=3081
+  _globals['_POSITION']._serialized_start=3084
+  _globals['_POSITION']._serialized_end=3318
+  _globals['_POSITION_ORIGINAL']._serialized_start=3228
+  _globals['_POSITION_ORIGINAL']._serialized_end=3238
+  _globals['_POSITION_FREEROOMSHARE']._serialized_start=3240
+  _globals['_POSITION_FREEROOMSHARE']._serialized_end=3309
+  _globals['_COLOR']._serialized_start=3320
+  _globals['_COLOR']._serialized_end=3384
+  _globals['_SHADOW']._serialized_start=3387
+  _globals['_SHADOW']._serialized_end=3561
+  _globals['_COMPOSITORSERVICE']._serialized_start=4441
+  _globals['_COMPOSITORSERVICE']._serialized_end=4775
 # @@protoc_insertion_point(module_scope)

@@ -229,6 +229,7 @@ class RemoveBackgroundRequest(_message.Message):
     SUBJECT_TYPE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     MORE_OPTIONS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
@@ -239,6 +240,10 @@ class RemoveBackgroundRequest(_message.Message):
     """What the caller knows of the subject; UNSPECIFIED: detected."""
     quality: _image_pb2.Quality.ValueType
     """How much time the matte may cost; UNSPECIFIED: the server's setting."""
+    dry_run: _builtins.bool
+    """Only check: fields, the head of the file, limits and the model, with the errors of the call itself. No pixel
+    is decoded and no network runs; the answer has no files and no subject.
+    """
     @_builtins.property
     def options(self) -> Global___RenderOptions:
         """What to make of it; absent: a PNG of the picture's size."""
@@ -259,10 +264,11 @@ class RemoveBackgroundRequest(_message.Message):
         subject_type: _image_pb2.SubjectType.ValueType = ...,
         quality: _image_pb2.Quality.ValueType = ...,
         more_options: _abc.Iterable[Global___RenderOptions] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "more_options", b"more_options", "options", b"options", "quality", b"quality", "request_id", b"request_id", "subject_type", b"subject_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "image", b"image", "model", b"model", "more_options", b"more_options", "options", b"options", "quality", b"quality", "request_id", b"request_id", "subject_type", b"subject_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,8 +285,13 @@ class RemoveBackgroundResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     MORE_RENDERINGS_FIELD_NUMBER: _builtins.int
+    MATTE_CONFIDENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that made the matte."""
+    matte_confidence: _builtins.float
+    """How likely the matte is right, 0 to 1: see docs/quality.md. Absent: not estimated, or the file's own
+    transparency was the matte.
+    """
     @_builtins.property
     def rendering(self) -> Global___Rendering:
         """The result and its facts."""
@@ -308,12 +319,15 @@ class RemoveBackgroundResponse(_message.Message):
         model: _builtins.str = ...,
         stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
         more_renderings: _abc.Iterable[Global___Rendering] | None = ...,
+        matte_confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "matte_confidence", b"matte_confidence", "rendering", b"rendering", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "more_renderings", b"more_renderings", "rendering", b"rendering", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "matte_confidence", b"matte_confidence", "model", b"model", "more_renderings", b"more_renderings", "rendering", b"rendering", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__matte_confidence: _TypeAlias = _typing.Literal["matte_confidence"]  # noqa: Y015
+    _WhichOneofArgType__matte_confidence: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__matte_confidence) -> _WhichOneofReturnType__matte_confidence | None: ...
 
 Global___RemoveBackgroundResponse: _TypeAlias = RemoveBackgroundResponse  # noqa: Y015
 
@@ -473,7 +487,7 @@ class Rendering(_message.Message):
     """Whether the picture was made smaller to respect `max_pixel_count` or the format's own limit."""
     @_builtins.property
     def size(self) -> _image_pb2.Size:
-        """Size of the result."""
+        """Size of the result. Of a dry run absent where it depends on the subject: with a crop."""
 
     @_builtins.property
     def source_size(self) -> _image_pb2.Size:

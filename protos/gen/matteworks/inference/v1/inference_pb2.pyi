@@ -33,6 +33,7 @@ class SegmentRequest(_message.Message):
     SOURCE_SIZE_FIELD_NUMBER: _builtins.int
     SUBJECT_TYPE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
@@ -45,6 +46,10 @@ class SegmentRequest(_message.Message):
     """What the caller knows of the subject; UNSPECIFIED: detected."""
     quality: _image_pb2.Quality.ValueType
     """How much time the matte may cost; UNSPECIFIED: the server's setting."""
+    dry_run: _builtins.bool
+    """Only check `model`, `subject_type` and `quality`: no source is needed, no network runs, and the answer is
+    empty.
+    """
     @_builtins.property
     def pixels(self) -> _image_pb2.Pixels:
         """Decoded pixels, each side at most 4096 px. Scaling to the model's input happens here, so
@@ -74,10 +79,11 @@ class SegmentRequest(_message.Message):
         source_size: _image_pb2.Size | None = ...,
         subject_type: _image_pb2.SubjectType.ValueType = ...,
         quality: _image_pb2.Quality.ValueType = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "pixels", b"pixels", "shared_pixels", b"shared_pixels", "source", b"source", "source_size", b"source_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "model", b"model", "pixels", b"pixels", "quality", b"quality", "request_id", b"request_id", "shared_pixels", b"shared_pixels", "source", b"source", "source_size", b"source_size", "subject_type", b"subject_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "image", b"image", "model", b"model", "pixels", b"pixels", "quality", b"quality", "request_id", b"request_id", "shared_pixels", b"shared_pixels", "source", b"source", "source_size", b"source_size", "subject_type", b"subject_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["pixels", "image", "shared_pixels"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -126,10 +132,13 @@ class SegmentResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     BATCH_ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    MATTE_CONFIDENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that made the matte."""
     batch_item_count: _builtins.int
     """How many pictures shared the device run that made this matte, 1 or more."""
+    matte_confidence: _builtins.float
+    """How likely the matte is right, 0 to 1: see docs/quality.md. Absent: not estimated."""
     @_builtins.property
     def matte(self) -> _image_pb2.Matte:
         """Matte over the whole picture at the model's resolution; the caller scales it. Its size need
@@ -152,12 +161,15 @@ class SegmentResponse(_message.Message):
         model: _builtins.str = ...,
         stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
         batch_item_count: _builtins.int = ...,
+        matte_confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["matte", b"matte", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "matte", b"matte", "matte_confidence", b"matte_confidence", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_item_count", b"batch_item_count", "matte", b"matte", "model", b"model", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "batch_item_count", b"batch_item_count", "matte", b"matte", "matte_confidence", b"matte_confidence", "model", b"model", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__matte_confidence: _TypeAlias = _typing.Literal["matte_confidence"]  # noqa: Y015
+    _WhichOneofArgType__matte_confidence: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__matte_confidence) -> _WhichOneofReturnType__matte_confidence | None: ...
 
 Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
 

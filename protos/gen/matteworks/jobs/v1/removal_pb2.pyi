@@ -352,10 +352,13 @@ class RenderingFacts(_message.Message):
     FOREGROUND_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     MAX_PIXEL_COUNT_FIELD_NUMBER: _builtins.int
+    MATTE_CONFIDENCE_FIELD_NUMBER: _builtins.int
     format: _compositor_pb2.OutputFormat.ValueType
     """File type."""
     max_pixel_count: _builtins.int
     """Pixels that the charged size allows."""
+    matte_confidence: _builtins.float
+    """How likely the matte is right, 0 to 1; absent: not estimated."""
     @_builtins.property
     def size(self) -> _image_pb2.Size:
         """Size of the result."""
@@ -381,12 +384,15 @@ class RenderingFacts(_message.Message):
         foreground: _image_pb2.Box | None = ...,
         subject: _image_pb2.Subject | None = ...,
         max_pixel_count: _builtins.int = ...,
+        matte_confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["foreground", b"foreground", "size", b"size", "source_size", b"source_size", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "foreground", b"foreground", "matte_confidence", b"matte_confidence", "size", b"size", "source_size", b"source_size", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["foreground", b"foreground", "format", b"format", "max_pixel_count", b"max_pixel_count", "size", b"size", "source_size", b"source_size", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "foreground", b"foreground", "format", b"format", "matte_confidence", b"matte_confidence", "max_pixel_count", b"max_pixel_count", "size", b"size", "source_size", b"source_size", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__matte_confidence: _TypeAlias = _typing.Literal["matte_confidence"]  # noqa: Y015
+    _WhichOneofArgType__matte_confidence: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__matte_confidence) -> _WhichOneofReturnType__matte_confidence | None: ...
 
 Global___RenderingFacts: _TypeAlias = RenderingFacts  # noqa: Y015
 

@@ -45,18 +45,24 @@ class MemoryRequests:
             if earlier.shape != shape:
                 raise refusals.request_id_reused(asked.request_id)
             return earlier.held
-        account.note_use(asked.key_id, now_us)
+        if not asked.is_dry:
+            account.note_use(asked.key_id, now_us)
         meter = account.meter_of(asked.rate_scope, asked.key_id)
         expires_us = now_us + asked.time_to_live_us
         charge = self._equal_upload(account, asked.fingerprint, shape, now_us)
         if charge:
             if _is_crowded(account, asked.urgency):
                 raise self._refusal(account, asked, meter, "concurrency", CONCURRENCY_RETRY_US)
+            if asked.is_dry:
+                return self._seen(account, asked, meter, charge.payment.price_index, 0, charge)
             charge.open_members += 1
             account.requests[charge.owner.request_id].forget_us = 0
             credits_milli = charge.payment.credits_milli if charge.state == "held" else 0
         else:
-            payment = self._pay(account, asked, meter, now_us)
+            payment, tat_us = self._price(account, asked, meter, now_us)
+            if asked.is_dry:
+                return self._seen(account, asked, meter, payment.price_index, payment.credits_milli)
+            self._pay(account, asked, meter, payment, tat_us, now_us)
             credits_milli = payment.credits_milli
             charge = Charge(asked, shape, payment, now_us)
             if asked.fingerprint and self._repeat_window_us:
@@ -179,8 +185,27 @@ class MemoryRequests:
         is_usable = charge.state != "returned" and charge.shape == shape
         return charge if is_usable and now_us < charge.made_us + self._repeat_window_us else None
 
-    def _pay(self, account: MemoryAccount, asked: Reservation, meter: Meter, now_us: int) -> quota.Payment:
-        """Check every limit and take what the request costs."""
+    def _seen(
+        self,
+        account: MemoryAccount,
+        asked: Reservation,
+        meter: Meter,
+        price_index: int,
+        credits_milli: int,
+        shared: Charge | None = None,
+    ) -> Held:
+        """What a reservation would have answered that was not made."""
+        now_us = self.now_us()
+        rate = None if asked.rate_unit == "none" else meter.state(asked.rate_unit, account.plan, now_us)
+        owner_id = shared.owner.request_id if shared else asked.request_id
+        return Held(
+            owner_id, credits_milli, price_index, rate, now_us + asked.time_to_live_us, shared is not None
+        )
+
+    def _price(
+        self, account: MemoryAccount, asked: Reservation, meter: Meter, now_us: int
+    ) -> tuple[quota.Payment, int]:
+        """Check every limit: what the request costs, and the meter's time after it."""
         plan, unit = account.plan, asked.rate_unit
         tat_us = max(now_us, meter.tat_us.get(unit, 0))
         weight = weight_of(unit, asked.megapixels)
@@ -204,14 +229,25 @@ class MemoryRequests:
         if payment is None:
             available = str(sum(account.balances.values()))
             raise self._refusal(account, asked, meter, "credits", 0, available)
-        meter.tat_us[unit] = tat_us
+        return payment, tat_us
+
+    @staticmethod
+    def _pay(
+        account: MemoryAccount,
+        asked: Reservation,
+        meter: Meter,
+        payment: quota.Payment,
+        tat_us: int,
+        now_us: int,
+    ) -> None:
+        """Take what the request costs."""
+        meter.tat_us[asked.rate_unit] = tat_us
         meter.requests.take(now_us)
         if payment.is_free_call:
             account.free_calls.take(now_us)
         for name, part in payment.parts_milli.items():
             account.balances[name] -= part
         account.held += payment.credits_milli
-        return payment
 
     def _refusal(
         self,
@@ -224,7 +260,8 @@ class MemoryRequests:
     ) -> MatteworksError:
         now_us = self.now_us()
         counters = {"calls": _calls_of(asked.urgency), f"refused_{kind}": 1}
-        account.count(now_us, asked.dialect, asked.key_id, **counters)
+        if not asked.is_dry:
+            account.count(now_us, asked.dialect, asked.key_id, **counters)
         rate = meter.state(asked.rate_unit, account.plan, now_us)
         return refusals.refused(kind, retry_after_us, rate, detail)
 

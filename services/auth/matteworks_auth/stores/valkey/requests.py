@@ -31,7 +31,8 @@ class ValkeyRequests(ValkeySession):
     async def reserve(self, reservation: Reservation) -> Held:
         prices = [[price.credits_milli, int(price.is_free_call_eligible)] for price in reservation.prices]
         shape = json.dumps([prices, reservation.megapixels, reservation.fingerprint])
-        await self._hint(reservation.account_id, reservation.time_to_live_us / 1e6)
+        if not reservation.is_dry:
+            await self._hint(reservation.account_id, reservation.time_to_live_us / 1e6)
 
         async def ask(plan: Plan) -> Any:
             return await self._run(
@@ -44,7 +45,7 @@ class ValkeyRequests(ValkeySession):
                 reservation.rate_unit, reservation.rate_scope, reservation.urgency,
                 plan.name, limit_of(plan, reservation.rate_unit), plan.concurrent_requests,
                 plan.requests_per_day, plan.requests_per_month, plan.monthly_credits_milli,
-                plan.free_calls_per_day, plan.free_calls_per_month,
+                plan.free_calls_per_day, plan.free_calls_per_month, int(reservation.is_dry),
                 *(part for price in prices for part in price),
             )  # fmt: skip
 

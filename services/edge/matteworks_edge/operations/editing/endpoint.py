@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from matteworks.auth.v1 import auth_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
-from matteworks.jobs.v1 import removal_pb2
+from matteworks.jobs.v1 import removal_pb2, results_pb2
 from matteworks_common.errors import MatteworksError
 from matteworks_edge.dialects.base import Dialect
 from matteworks_edge.exchange import exchange_of
@@ -37,6 +37,7 @@ from matteworks_edge.responses import JSON_TYPE, format_credits, json_response, 
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.edits import Edit, EditedPicture, EditOrder
 from matteworks_removal.service import Counting, Progress
+from matteworks_removal.sources import SentPicture
 
 
 def _never(_: Fields) -> bool:
@@ -68,10 +69,11 @@ class EditEndpoint:
         caller = await authenticate(request, services.auth)
         with services.admission.slot() as slot:
             form = await read_form(request, slot, services.metrics, services.receive_timeout_s)
-            order = _parse(form, self.tool, exchange.dialect, self.format or exchange.dialect.default_format)
+            usual = self.format or exchange.dialect.default_format
+            order, stored = _parse(form, self.tool, exchange.dialect, usual)
             start_deadline(request, services.request_timeout_s)
             return await services.first_answers.once(
-                request, caller, form, lambda: self._answer(request, caller, form, order, slot)
+                request, caller, form, lambda: self._answer(request, caller, form, order, stored, slot)
             )
 
     async def _answer(
@@ -80,9 +82,11 @@ class EditEndpoint:
         caller: auth_pb2.AuthenticateResponse,
         form: RawForm,
         order: EditOrder,
+        named: Mapping[str, str],
         slot: Slot,
     ) -> Response:
         exchange = exchange_of(request)
+        order = await self._with_stored(caller, order, named, slot)
         inline = self.inline if self.is_inline(Fields(form)) else None
         stored: list[removal_pb2.StoredResult] = []
         owner = caller_for(caller, exchange.dialect.name, self.max_retention_s)
@@ -117,6 +121,20 @@ class EditEndpoint:
         cutout = _cutout(stored, edit, time.perf_counter() - start)
         return json_response(self.document(cutout), headers=headers)
 
+    async def _with_stored(
+        self, caller: auth_pb2.AuthenticateResponse, order: EditOrder, named: Mapping[str, str], slot: Slot
+    ) -> EditOrder:
+        """`order` with the account's stored results that it names. Raises NotFound (RESULT_NOT_FOUND) for
+        another account's as for none.
+        """
+        others = dict(order.others)
+        for name, result_id in named.items():
+            asked = results_pb2.ReadResultRequest(account_id=caller.account_id, result_id=result_id)
+            result = await self.services.jobs.read(asked)
+            slot.take(result.facts.size_bytes)
+            others[name] = SentPicture(name, b"".join([piece async for piece in result.pieces()]))
+        return replace(order, others=others)
+
     async def _drop(self, account_id: str, result_id: str) -> None:
         """What nobody paid for must not stay. If it cannot be deleted now, it goes when it expires."""
         try:
@@ -127,8 +145,10 @@ class EditEndpoint:
 
 def _parse(
     form: RawForm, tool: Tool, dialect: Dialect, usual: compositor_pb2.OutputFormat.ValueType
-) -> EditOrder:
-    """Raises InvalidRequest with every error, or what the tool raises at once."""
+) -> tuple[EditOrder, Mapping[str, str]]:
+    """The order, and the ids of the stored results that it needs. Raises InvalidRequest with every error, or
+    what the tool raises at once.
+    """
     fields = Fields(form)
     source = fields.collect(lambda: read_source(form))
     format_ = fields.read("format", lambda text: parse_format(text, dialect.formats), usual)
@@ -136,7 +156,7 @@ def _parse(
     fields.raise_if_wrong()
     if source is None:
         raise AssertionError("an error was found, so it was raised above")
-    return EditOrder(
+    order = EditOrder(
         source=source,
         perform=work.perform,
         price=auth_pb2.Price(credits_milli=1000),
@@ -146,6 +166,7 @@ def _parse(
         max_file_bytes=form.rules.max_file_bytes,
         formats=dialect.input_formats,
     )
+    return order, work.stored
 
 
 def _headers(edit: Edit, dialect: Dialect) -> dict[str, str]:

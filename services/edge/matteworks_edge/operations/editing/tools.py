@@ -10,7 +10,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.errors import FailedPrecondition, InvalidField
 from matteworks_edge.dialects.base import Schema
-from matteworks_edge.fields.edits import read_crop, read_expand, read_mask, read_prompt
+from matteworks_edge.fields.edits import parse_result, read_crop, read_expand, read_mask, read_prompt
 from matteworks_edge.fields.points import read_selection
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.strokes import parse_strokes, read_mode
@@ -33,6 +33,8 @@ class Work:
     perform: Callable[[EditClient, bytes, Mapping[str, bytes]], Awaitable[EditedPicture]]
     parameters: bytes
     others: Mapping[str, PictureSource] = field(default_factory=dict)
+    # Further pictures that are stored results of the caller's account: their ids, by name.
+    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> W
         others["mask_file"] = read_mask(form)
     else:
         request.strokes.extend(fields.collect(lambda: parse_strokes(text or "", kind)) or [])
-    if kind == edit_pb2.STROKE_KIND_KEEP:
+    matte = fields.read("matte", lambda text: parse_result("matte", text), None)
+    if kind == edit_pb2.STROKE_KIND_KEEP and fields.text("matte") is None:
         original = fields.collect(lambda: read_mask(form, "original_file"))
         if original is not None:
             others["original_file"] = original
@@ -124,7 +127,9 @@ def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> W
         sent.CopyFrom(request)
         if "mask_file" in others:
             sent.mask_image = others["mask_file"]
-        if "original_file" in others:
+        if "matte" in others:
+            sent.image, sent.matte_image = image, others["matte"]
+        elif "original_file" in others:
             # The cut-out says what is there now; the colours of what comes back are the original's.
             sent.image, sent.matte_image = others["original_file"], image
         else:
@@ -134,7 +139,8 @@ def _read_brush(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> W
             rendering.image, rendering.format, rendering.size.width_px, rendering.size.height_px
         )
 
-    return Work(perform, request.SerializeToString(deterministic=True), others)
+    stored = {} if matte is None else {"matte": matte}
+    return Work(perform, request.SerializeToString(deterministic=True), others, stored)
 
 
 def _read_select(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
@@ -163,6 +169,11 @@ BRUSH: Final = Tool(
         "strokes": {
             **TEXT,
             "description": 'JSON: [{"points": [[x, y], ...], "radius": 20}, ...], in pixels of the picture.',
+        },
+        "matte": {
+            **TEXT,
+            "description": "Id or URL of a stored result of this account: a cut-out or a mask of the size of "
+            "image, which is then the picture that it was made from.",
         },
     },
     ("mask_file", "original_file"),

@@ -29,6 +29,7 @@ from matteworks_inference.subject.evidence import (
 )
 from matteworks_inference.subject.networks import FloatArray, SubjectNetworks
 from matteworks_inference.tasks.segmentation import ensemble
+from matteworks_inference.tasks.segmentation.confidence import evidence_of, probability
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
 
 Queue: TypeAlias = BatchQueue[NetworkKey, Tensors, Tensors]
@@ -51,12 +52,15 @@ UNDETERMINED: Final = Subject("", 0.0)
 
 @dataclass(frozen=True)
 class Segmented:
-    """A matte over the whole picture, and how it was made. `model` joins several names with +."""
+    """A matte over the whole picture, and how it was made. `model` joins several names with +; `confidence`
+    is how likely the matte is right, 0 to 1.
+    """
 
     matte: MatteArray
     subject: Subject
     model: str
     batch_item_count: int
+    confidence: float
 
 
 @dataclass
@@ -152,7 +156,8 @@ class Segmenter:
                 guess = await self._run(_judge, evidence, matte)
             subject = Subject(guess.type, guess.confidence)
         _report(runs, stages)
-        return Segmented(matte, subject, entry.name, runs.batch_item_count)
+        confidence = await self._run(_confidence, matte, runs.mattes)
+        return Segmented(matte, subject, entry.name, runs.batch_item_count, confidence)
 
     async def _segment_by_blend(
         self,
@@ -187,7 +192,9 @@ class Segmenter:
         if quality == "best":
             matte = await self._look_again(picture, matte, route, deadline_s, runs, stages)
         _report(runs, stages)
-        return Segmented(matte, subject, "+".join(runs.names), runs.batch_item_count)
+        with stages.measure("refine"):
+            confidence = await self._run(_confidence, matte, runs.mattes)
+        return Segmented(matte, subject, "+".join(runs.names), runs.batch_item_count, confidence)
 
     async def _look_again(
         self,
@@ -259,6 +266,10 @@ def _look(networks: SubjectNetworks, picture: Picture) -> _Evidence:
 
 def _judge(evidence: _Evidence, matte: MatteArray) -> SubjectGuess:
     return classify(evidence.logits, evidence.detections, matte)
+
+
+def _confidence(matte: MatteArray, answers: Mapping[str, MatteArray]) -> float:
+    return probability(*evidence_of(matte, answers))
 
 
 def _network_input(picture: Picture, entry: ModelEntry, quality: Quality) -> tuple[NetworkKey, PixelArray]:

@@ -5,7 +5,7 @@
 -- 12 rate unit (megapixels, requests, none); 13 scope (account, key); 14 urgency (interactive, deferred);
 -- 15 the plan that the caller expects, and its 16 units a minute, 17 concurrent requests, 18 requests a
 -- day, 19 requests a month (0: unlimited), 20 monthly credits, 21 free calls a day, 22 free calls a
--- month; then two for each price: thousandths of a credit, 1 when a free call may pay it.
+-- month; 23 1 to look and change nothing; then two for each price: thousandths of a credit, 1 when a free call may pay it.
 --
 -- Returns {'held', owner, credits, price index, unit, limit, now, tat, expires, is repeat}, {'missing'},
 -- {'reused'}, {'plan', actual plan}, or a refusal {kind, microseconds to wait, limit, now, tat, detail}.
@@ -15,7 +15,8 @@ local key_id, dialect, unit, scope, urgency = ARGV[10], ARGV[11], ARGV[12], ARGV
 local limit, max_concurrent = tonumber(ARGV[16]), tonumber(ARGV[17])
 local max_a_day, max_a_month = tonumber(ARGV[18]), tonumber(ARGV[19])
 local free_a_day, free_a_month = tonumber(ARGV[21]), tonumber(ARGV[22])
-local FIRST_PRICE = 23
+local is_dry = ARGV[23] == '1'
+local FIRST_PRICE = 24
 local WEIGHTS = {megapixels = megapixels, requests = 1, none = 0}
 local TATS = {megapixels = 'tat', requests = 'tat_requests', none = 'tat'}
 
@@ -38,7 +39,7 @@ local stored = redis.call('HMGET', ACCOUNT, 'plan', 'renewed', 'subscription', '
   TATS[unit], 'day', 'day_requests', 'month', 'month_requests')
 if not stored[1] then return {'missing'} end
 if stored[1] ~= ARGV[15] then return {'plan', stored[1]} end
-note_use(key_id)
+if not is_dry then note_use(key_id) end
 
 local meter = meter_of(scope, key_id)
 local metered, at = stored, 10
@@ -52,13 +53,17 @@ local day_free_calls = tonumber(stored[7] or '0') == DAY and tonumber(stored[8])
 local month_free_calls = tonumber(stored[9] or '0') == MONTH and tonumber(stored[10]) or 0
 
 local function refuse(kind, wait_us, detail)
-  count(dialect, key_id, 'calls', calls_of(urgency), 'refused_' .. kind, 1)
+  if not is_dry then count(dialect, key_id, 'calls', calls_of(urgency), 'refused_' .. kind, 1) end
   return {kind, wait_us, limit, NOW, tat, detail or ''}
 end
 
 local function is_crowded()
   if urgency == 'deferred' or max_concurrent == 0 then return false end
   return redis.call('ZCARD', OPEN) - redis.call('SCARD', DEFERRED) >= max_concurrent
+end
+
+local function seen(owner, credits, price_index, is_repeat)
+  return {'held', owner, credits, price_index, unit, limit, NOW, tat, expires, is_repeat}
 end
 
 -- What stood here is forgotten by the caller's time, maybe not yet by the server's.
@@ -82,6 +87,7 @@ if fingerprint ~= '' and window_us > 0 then
   local owner = first and load(first)
   if owner and owner.charge ~= 'returned' and owner.shape == shape and NOW < owner.made + window_us then
     if is_crowded() then return refuse('concurrency', 1000000) end
+    if is_dry then return seen(owner.id, 0, owner.price_index, 1) end
     redis.call('HINCRBY', record_key(owner.id), 'open_members', 1)
     redis.call('HSET', record_key(owner.id), 'forget', 0)
     redis.call('PERSIST', record_key(owner.id))
@@ -120,6 +126,7 @@ for i = FIRST_PRICE, #ARGV, 2 do
   end
 end
 if not price_index then return refuse('credits', 0, int(available)) end
+if is_dry then return seen(id, credits, price_index, 0) end
 
 local changes = {TATS[unit], int(new_tat), 'day', int(DAY), 'day_requests', int(day_requests + 1),
   'month', int(MONTH), 'month_requests', int(month_requests + 1)}
