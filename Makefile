@@ -14,13 +14,15 @@
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make soak     ten minutes of mixed traffic while a worker, Valkey and the store are killed; SECONDS=600
-#   make images  every image built, started as its own user, and a photo sent through; needs buildah
+#   make images   every image built, and run as the pods of the chart; a photo and a batch through; needs buildah
+#   make policy   the chart against checkov's policies, in an environment of its own
 #   make clean    everything that was made, except weights and accounts
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
+POLICY := .venv-policy
 BIN := $(VENV)/bin
 MODELS := models
 RUNTIME := $(VENV)/.runtime-installed
@@ -33,7 +35,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak images clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak images policy clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -135,6 +137,16 @@ soak: $(DEVELOPMENT) $(WEIGHTS)
 images: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.images $(ARGS)
 
+$(POLICY)/bin/checkov: Makefile
+	@echo "Installing checkov into $(POLICY) (once) ..."
+	@$(PYTHON) -m venv $(POLICY)
+	@$(POLICY)/bin/pip --disable-pip-version-check -qq install checkov==3.3.30
+	@touch $@
+
+# Not in our lock: checkov pins its many packages, and some of them to versions that are not ours.
+policy: $(DEVELOPMENT) $(POLICY)/bin/checkov
+	@$(BIN)/python -m tools.policy $(POLICY)/bin/checkov
+
 clean:
-	rm -rf $(VENV) .venv-peer .venv-fuzz out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peer .venv-fuzz $(POLICY) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(SOURCES) protos -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from matteworks_deploy.topology import METRICS_PORT, Protocol, Service, service
+from matteworks_deploy.topology import METRICS_PORT, Service, service
 
 # Stubs that every service may use.
 _STUBS = "matteworks"
@@ -49,9 +49,9 @@ def select(row: Service, wheel: Path, folder: Path) -> Path:
 
 def serve_script(row: Service) -> str:
     """A shell script that starts the service; what is set already wins over its defaults."""
-    defaults = {"METRICS_PORT": str(METRICS_PORT), **row.environment}
-    if row.protocol is not Protocol.NONE:
-        defaults["LISTEN_ADDRESS"] = f"0.0.0.0:{row.port}"
+    # Also of those who serve nobody: their health and their metrics are looked at from outside.
+    listens = f"0.0.0.0:{row.port}"
+    defaults = {"METRICS_PORT": str(METRICS_PORT), "LISTEN_ADDRESS": listens, **row.environment}
     if row.http_port:
         defaults["HTTP_LISTEN_ADDRESS"] = f"0.0.0.0:{row.http_port}"
     lines = ["#!/bin/sh", "set -eu"]

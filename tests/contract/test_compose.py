@@ -114,6 +114,12 @@ def test_a_wheel_for_one_service_can_be_installed(tmp_path: Path) -> None:
     assert installed == {"matteworks", "matteworks_common", "matteworks_auth", "matteworks-1.dist-info"}
 
 
+@pytest.mark.parametrize("row", SERVICES, ids=lambda row: row.name)
+def test_every_service_listens_where_others_look_at_it(row: Service) -> None:
+    """Also a worker, whose health and metrics would else be seen by itself alone."""
+    assert f'{row.variable("LISTEN_ADDRESS")}:-0.0.0.0:{row.port}}}"' in serve_script(row)
+
+
 def test_only_envoy_listens_on_the_host() -> None:
     assert [name for name, service in compose()["services"].items() if "ports" in service] == ["envoy"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,6 @@ STOP_GRACE_S = 12.0
 _MESSAGE_BYTES = 4 * MEBIBYTE
 
 
-# Where a service's process runs, as another specification of it.
-Place = Callable[[Service, ProcessSpec], ProcessSpec]
-
-
-def as_it_is(_: Service, spec: ProcessSpec) -> ProcessSpec:
-    """On this machine, in this environment."""
-    return spec
-
-
 @dataclass(frozen=True, slots=True)
 class ReadyStack:
     """A stack that answers. `start_s` is how long it took."""
@@ -70,9 +61,8 @@ async def running_stack(
     options: StackOptions,
     environment: Mapping[str, str],
     write_line: WriteLine,
-    place: Place = as_it_is,
 ) -> AsyncIterator[ReadyStack]:
-    """A stack that runs while the block does; `place` may put a service's process somewhere else.
+    """A stack that runs while the block does.
 
     Raises CommandFailed, with exit code 2 when a part is missing or a port is taken, before anything was
     started.
@@ -92,7 +82,7 @@ async def running_stack(
     state = StateDirectory(options.state_directory)
     state.prepare()
     with state.locked(), state.shared_memory() as shared_memory:
-        stack = _Stack(options, identity, models, state, shared_memory, environment, write_line, place)
+        stack = _Stack(options, identity, models, state, shared_memory, environment, write_line)
         try:
             key = await stack.start()
             yield ReadyStack(stack.base_url, stack.internal_target, key, models, time.monotonic() - started_s)
@@ -111,10 +101,8 @@ class _Stack:
         shared_memory: Path | None,
         environment: Mapping[str, str],
         write_line: WriteLine,
-        place: Place,
     ) -> None:
         self._state = state
-        self._place = place
         self._write_line = write_line
         self._addresses: Addresses = choose_addresses(options)
         self._specs = ServiceSpecs(options, models, self._addresses, state, shared_memory, environment)
@@ -137,10 +125,7 @@ class _Stack:
         write_private(valkey_config, self._specs.valkey_config())
         # The slowest first: the networks load while everything else starts.
         rows = sorted(SERVICES, key=lambda row: not row.workers_by_cores)
-        launched = {
-            row.name: [(self._launch(self._place(row, spec)), at) for spec, at in self._specs.of(row)]
-            for row in rows
-        }
+        launched = {row.name: [(self._launch(spec), at) for spec, at in self._specs.of(row)] for row in rows}
         valkey = self._launch(self._specs.valkey(valkey_binary(), valkey_config))
         documents = await asyncio.to_thread(
             _envoy_documents, self._options, addresses, run_path, self._specs.environment
