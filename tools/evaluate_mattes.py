@@ -43,6 +43,7 @@ from matteworks_inference.tasks.segmentation.ensemble import (
     still_needed,
     with_second_look,
 )
+from matteworks_inference.tasks.segmentation.matting import matted
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -197,8 +198,11 @@ def our_matte(networks: Networks, case: Case, quality: Quality) -> tuple[Bytes, 
     look = second_look(matte) if quality == "best" else None
     if look is not None:
         closer = networks.answers(case, (GENERAL, SMALL), look)
-        seen_twice = with_second_look(mattes, look, closer, (small.shape[1], small.shape[0]))
-        matte = blend(small, seen_twice, subject, quality)
+        mattes = {**with_second_look(mattes, look, closer, (small.shape[1], small.shape[0]))}
+        matte = blend(small, mattes, subject, quality)
+    if quality == "best":
+        is_close = portrait_short_side_px(quality, width, height) == PORTRAIT_BEST_SHORT_SIDE_PX
+        matte = matted(small, matte, mattes, subject, is_close=is_close)
     return upsample_matte(case.picture, matte), guess.type
 
 

@@ -33,7 +33,7 @@ class InferenceMetrics:
         )  # fmt: skip
         self.stage_seconds = Histogram(
             prefix + "stage_seconds",
-            "Time by stage: decode, resize, classify, queue, infer, refine.",
+            "Time by stage: decode, resize, classify, queue, infer, refine, matting.",
             ["stage"],
             buckets=DURATION_BUCKETS_S,
             registry=registry,

@@ -26,10 +26,13 @@ from matteworks_inference.tasks.segmentation.soft_edges import has_soft_contour,
 
 __all__ = [
     "GENERAL",
+    "HARD_SUBJECTS",
     "PORTRAIT",
+    "PORTRAYED",
     "SMALL",
     "Look",
     "blend",
+    "fitted",
     "networks_needed",
     "second_look",
     "still_needed",
@@ -159,7 +162,7 @@ def still_needed(
     if not {GENERAL, PORTRAIT} <= mattes.keys():
         return tuple(role for role in missing if role != SMALL)
     height, width = mattes[GENERAL].shape
-    general, portrait = (_fit(mattes[role], width, height) > 127 for role in (GENERAL, PORTRAIT))
+    general, portrait = (fitted(mattes[role], width, height) > 127 for role in (GENERAL, PORTRAIT))
     return () if _overlap(general, portrait) >= SETTLED_OVERLAP else missing
 
 
@@ -172,7 +175,7 @@ def blend(
     are missing are done without; with `fast` nothing but the threshold is applied.
     """
     height, width = rgb_small.shape[:2]
-    sized = {role: _fit(matte, width, height) for role, matte in mattes.items()}
+    sized = {role: fitted(matte, width, height) for role, matte in mattes.items()}
     if not sized:
         raise ValueError("a blend needs at least one matte")
     general = _mean(sized, {GENERAL: GENERAL_SHARE, SMALL: SMALL_SHARE})
@@ -228,10 +231,10 @@ def with_second_look(
     threshold keeps what either look is sure of.
     """
     width, height = size
-    merged = {role: _fit(matte, width, height).copy() for role, matte in mattes.items()}
+    merged = {role: fitted(matte, width, height).copy() for role, matte in mattes.items()}
     for role in merged.keys() & closer.keys():
         box = merged[role][look.slices]
-        again = _fit(closer[role], look.right - look.left, look.bottom - look.top)
+        again = fitted(closer[role], look.right - look.left, look.bottom - look.top)
         box[:] = cv2.addWeighted(box, 0.5, again, 0.5, 0)
     return merged
 
@@ -352,7 +355,7 @@ def _levels(matte: Bytes | Floats) -> Bytes:
     return np.asarray(np.rint(np.clip(matte, 0, 1) * 255), np.uint8)
 
 
-def _fit(matte: Bytes | Floats, width: int, height: int) -> Bytes:
+def fitted(matte: Bytes | Floats, width: int, height: int) -> Bytes:
     levels = _levels(matte)
     if levels.shape == (height, width):
         return levels

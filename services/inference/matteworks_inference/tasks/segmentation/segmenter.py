@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from matteworks_common.context import is_deferred
@@ -31,6 +32,7 @@ from matteworks_inference.subject.networks import FloatArray, SubjectNetworks
 from matteworks_inference.tasks.segmentation import ensemble
 from matteworks_inference.tasks.segmentation.confidence import evidence_of, probability
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
+from matteworks_inference.tasks.segmentation.matting import matted
 
 Queue: TypeAlias = BatchQueue[NetworkKey, Tensors, Tensors]
 T = TypeVar("T")
@@ -190,7 +192,13 @@ class Segmenter:
         with stages.measure("refine"):
             matte = await self._run(ensemble.blend, picture.pixels, runs.mattes, route, quality)
         if quality == "best":
-            matte = await self._look_again(picture, matte, route, deadline_s, runs, stages)
+            matte, mattes = await self._look_again(picture, matte, route, deadline_s, runs, stages)
+            portrait = wanted.get(ensemble.PORTRAIT)
+            is_close = portrait is not None and _looks_closely(picture, portrait, quality)
+            with stages.measure("matting"):
+                matte = await self._run(
+                    partial(matted, is_close=is_close), picture.pixels, matte, mattes, route
+                )
         _report(runs, stages)
         with stages.measure("refine"):
             confidence = await self._run(_confidence, matte, runs.mattes)
@@ -204,11 +212,11 @@ class Segmenter:
         deadline_s: float | None,
         runs: _Runs,
         stages: Stages,
-    ) -> MatteArray:
-        """A subject that is small in the frame is seen larger, alone, once more."""
+    ) -> tuple[MatteArray, Mapping[str, MatteArray]]:
+        """The matte and the networks' own: a subject that is small in the frame is seen larger once more."""
         look = ensemble.second_look(matte)
         if look is None:
-            return matte
+            return matte, runs.mattes
         closer = _Runs()
         general = self.models.for_blend(_NOTHING_IN_PARTICULAR, "best")
         general = {role: entry for role, entry in general.items() if role != ensemble.PORTRAIT} or general
@@ -221,7 +229,7 @@ class Segmenter:
             mattes = await self._run(
                 ensemble.with_second_look, runs.mattes, look, closer.mattes, (width, height)
             )
-            return await self._run(ensemble.blend, picture.pixels, mattes, route, "best")
+            return await self._run(ensemble.blend, picture.pixels, mattes, route, "best"), mattes
 
     async def _run_networks(
         self,
@@ -273,13 +281,16 @@ def _confidence(matte: MatteArray, answers: Mapping[str, MatteArray]) -> float:
 
 
 def _network_input(picture: Picture, entry: ModelEntry, quality: Quality) -> tuple[NetworkKey, PixelArray]:
-    sizes_px = entry.input_sizes_px
-    shorter_px = min(picture.source_width_px, picture.source_height_px)
-    # A picture that has less to show than the fine inputs hold is not enlarged to them.
-    if quality == "best" and shorter_px >= min(min(size_px) for size_px in entry.fine_input_sizes_px):
-        sizes_px = entry.fine_input_sizes_px
+    is_close = _looks_closely(picture, entry, quality)
+    sizes_px = entry.fine_input_sizes_px if is_close else entry.input_sizes_px
     width_px, height_px = nearest_size_px(sizes_px, picture.source_width_px, picture.source_height_px)
     return NetworkKey(entry.name, width_px, height_px), picture.resized(width_px, height_px)
+
+
+def _looks_closely(picture: Picture, entry: ModelEntry, quality: Quality) -> bool:
+    """Whether the fine inputs are used: a picture that has less to show than they hold is not enlarged."""
+    shorter_px = min(picture.source_width_px, picture.source_height_px)
+    return quality == "best" and shorter_px >= min(min(size_px) for size_px in entry.fine_input_sizes_px)
 
 
 def _report(runs: _Runs, stages: Stages) -> None:

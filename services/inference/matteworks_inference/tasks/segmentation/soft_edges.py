@@ -19,18 +19,23 @@ from numpy.typing import NDArray
 
 from matteworks_imaging.filters.guided_filter import guided_filter
 from matteworks_imaging.resampling import grid_size
+from matteworks_inference.tasks.segmentation.contour_pieces import (
+    PIECE,
+    contour_of,
+    near_contour,
+    nearby_mean,
+    per_contour,
+    rise,
+    soft_width,
+)
 
-__all__ = ["has_soft_contour", "with_soft_edges"]
+__all__ = ["has_soft_contour", "soft_places", "with_soft_edges"]
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 
 # Overlap (intersection over union) from which on the portrait network means the same subject.
 SAME_SUBJECT_OVERLAP: Final = 0.8
-# Nothing changes farther from the contour than this part of the diagonal, a doll's loose hair for example.
-REACH: Final = 0.05
-# Softness is judged over pieces of contour of about this part of the diagonal.
-PIECE: Final = 0.015
 # Pixels of softness for each pixel of contour: an edge that is only blurred has less than the first of
 # these, fur has more than the second.
 SOFT_WIDTHS_PX: Final = (2.2, 3.6)
@@ -67,9 +72,9 @@ def has_soft_contour(general: Bytes) -> bool:
     side = min(CONTOUR_GRID_PX, *general.shape)
     answer = np.asarray(cv2.resize(general, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     soft = answer.astype(np.float32) * np.float32(1 / 255)
-    contour = _contour(answer > 127)
+    contour = contour_of(answer > 127)
     cells = (max(1, side // 2), max(1, side // 2))
-    width = _soft_width(soft, contour, cells, PIECE * float(np.hypot(*cells)))
+    width = soft_width(soft, contour, cells, PIECE * float(np.hypot(*cells)))
     on = cv2.resize(contour, cells, interpolation=cv2.INTER_AREA) > 0
     return bool(on.any()) and float(np.mean(width[on] > SOFT_CONTOUR_PX)) > SOFT_SHARE
 
@@ -79,27 +84,38 @@ def with_soft_edges(rgb: Bytes, matte: Bytes, general: Bytes, portrait: Bytes) -
 
     `rgb` is the picture, h×w×3; `general` and `portrait` are the networks' own answers, h×w.
     """
-    solid, seen = matte > 127, portrait > 127
-    either = int(np.count_nonzero(solid | seen))
-    if not either or np.count_nonzero(solid & seen) < SAME_SUBJECT_OVERLAP * either:
+    found = soft_places(matte, general, portrait)
+    if found is None:
         return matte
-    height, width = matte.shape
-    cells = grid_size(width, height, GRID_PX)
-    near = _near_contour(solid, cells)
-    soft = _soft_answer(matte, general, portrait, cells)
-    weight = _weight(soft, solid, near, cells)
-    if float(weight.max()) <= 0:
-        return matte
-    weight = np.asarray(cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    soft, weight = found
     left, top, box_width, box_height = cv2.boundingRect((weight > 0).astype(np.uint8))
     box = slice(top, top + box_height), slice(left, left + box_width)
     hard = matte[box].astype(np.float32) * np.float32(1 / 255)
-    answer = _rise(soft[box], TAIL, 1 - TAIL)
+    answer = rise(soft[box], TAIL, 1 - TAIL)
     drawn = guided_filter(rgb[box], answer, FILTER_RADIUS_PX, EDGE_VARIANCE)
     mixed = hard + weight[box] * (drawn - hard)
     result = matte.copy()
     result[box] = np.where(weight[box] > 0, np.rint(np.clip(mixed, 0, 1) * 255), matte[box])
     return result
+
+
+def soft_places(matte: Bytes, general: Bytes, portrait: Bytes) -> tuple[Floats, Floats] | None:
+    """The networks' soft answer, 0..1, and how much it may replace the matte, 0..1, both h×w; None: nowhere.
+
+    All three are h×w.
+    """
+    solid, seen = matte > 127, portrait > 127
+    either = int(np.count_nonzero(solid | seen))
+    if not either or np.count_nonzero(solid & seen) < SAME_SUBJECT_OVERLAP * either:
+        return None
+    height, width = matte.shape
+    cells = grid_size(width, height, GRID_PX)
+    soft = _soft_answer(matte, general, portrait, cells)
+    weight = _weight(soft, solid, near_contour(solid, cells), cells)
+    if float(weight.max()) <= 0:
+        return None
+    enlarged = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
+    return soft, np.asarray(enlarged, np.float32)
 
 
 def _soft_answer(matte: Bytes, general: Bytes, portrait: Bytes, cells: tuple[int, int]) -> Floats:
@@ -114,18 +130,16 @@ def _soft_answer(matte: Bytes, general: Bytes, portrait: Bytes, cells: tuple[int
     around = np.ones((2 * max(1, round(DEEP * diagonal)) + 1,) * 2, np.uint8)
     deep = (cv2.erode(inside, around) > 250).astype(np.float32)
     outside = (cv2.dilate(inside, around) < 5).astype(np.float32)
-    high = _nearby_mean(said, deep, NEARBY * diagonal)
-    low = _nearby_mean(said, outside, NEARBY * diagonal)
-    known = _rise(high - low, *RECOGNISED) * np.float32(1 - PORTRAIT_SHARE)
+    high = nearby_mean(said, deep, NEARBY * diagonal)
+    low = nearby_mean(said, outside, NEARBY * diagonal)
+    known = rise(high - low, *RECOGNISED) * np.float32(1 - PORTRAIT_SHARE)
     span = np.maximum(high - low, np.float32(0.15))
 
     def enlarged(field: Floats) -> Floats:
         return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
     soft += enlarged(known) * (np.clip((own - enlarged(low)) / enlarged(span), 0, 1) - soft)
-    return np.asarray(
-        np.minimum(soft, _rise(portrait.astype(np.float32) * scale, *PORTRAIT_VETO)), np.float32
-    )
+    return np.asarray(np.minimum(soft, rise(portrait.astype(np.float32) * scale, *PORTRAIT_VETO)), np.float32)
 
 
 def _weight(soft: Floats, solid: NDArray[np.bool_], near: Floats, cells: tuple[int, int]) -> Floats:
@@ -134,55 +148,9 @@ def _weight(soft: Floats, solid: NDArray[np.bool_], near: Floats, cells: tuple[i
     sigma = PIECE * float(np.hypot(*cells))
     band = cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
     own = soft > np.float32(0.5)
-    contour = _contour(own)
-    softness = _soft_width(np.where(band, soft, 0).astype(np.float32), contour, cells, sigma)
+    contour = contour_of(own)
+    softness = soft_width(np.where(band, soft, 0).astype(np.float32), contour, cells, sigma)
     apart = ((own != solid) & band).astype(np.float32)
-    distance = _per_contour(apart, contour, cells, sigma) / (softness + np.float32(0.1))
-    same = 1 - _rise(distance, *CONTOUR_DISTANCES)
-    return np.asarray(near * same * _rise(softness, *SOFT_WIDTHS_PX), np.float32)
-
-
-def _near_contour(solid: NDArray[np.bool_], cells: tuple[int, int]) -> Floats:
-    """1 within reach of the contour, 0 elsewhere, on the grid."""
-    share = np.asarray(cv2.resize(solid.astype(np.float32), cells, interpolation=cv2.INTER_AREA))
-    edge = ((share > 0.01) & (share < 0.99)) | (_contour(share > 0.5) > 0)
-    if not edge.any():
-        return np.zeros(share.shape, np.float32)
-    distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5)
-    return (distance <= max(1.0, REACH * float(np.hypot(*cells)))).astype(np.float32)
-
-
-def _contour(solid: NDArray[np.bool_]) -> Floats:
-    """1 on both sides of the contour."""
-    around = np.ones((3, 3), np.uint8)
-    edges = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_GRADIENT, around)
-    return np.asarray(edges, np.float32)
-
-
-def _soft_width(soft: Floats, contour: Floats, cells: tuple[int, int], sigma: float) -> Floats:
-    """Pixels of softness for each pixel of contour, around every cell."""
-    return _per_contour(4 * soft * (1 - soft), contour, cells, sigma)
-
-
-def _per_contour(area: Floats, contour: Floats, cells: tuple[int, int], sigma: float) -> Floats:
-    """Pixels of `area` for each pixel of contour, around every cell. `contour` is two pixels wide."""
-
-    def sums(values: Floats) -> Floats:
-        small = cv2.resize(values, cells, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.float32)
-
-    return np.asarray(sums(area) / (sums(contour) / 2 + np.float32(1e-3)), np.float32)
-
-
-def _nearby_mean(values: Floats, where: Floats, sigma: float) -> Floats:
-    """The mean of `values` where `where` is 1, close by; the mean of all of them where none is near."""
-    everywhere = float((values * where).sum() / max(float(where.sum()), 1.0))
-    sums = np.asarray(cv2.GaussianBlur(values * where, (0, 0), sigma), np.float32)
-    weights = np.asarray(cv2.GaussianBlur(where, (0, 0), sigma), np.float32)
-    trust = np.float32(1e-3)
-    return np.asarray((sums + trust * np.float32(everywhere)) / (weights + trust), np.float32)
-
-
-def _rise(values: Floats, low: float, high: float) -> Floats:
-    """The way of each value from `low` (0) to `high` (1)."""
-    return np.asarray(np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1), np.float32)
+    distance = per_contour(apart, contour, cells, sigma) / (softness + np.float32(0.1))
+    same = 1 - rise(distance, *CONTOUR_DISTANCES)
+    return np.asarray(near * same * rise(softness, *SOFT_WIDTHS_PX), np.float32)
