@@ -132,7 +132,9 @@ def test_an_alpha_that_is_linear_in_colour_is_enlarged_exactly() -> None:
     truth = fur()
     rgb = picture(truth)
     half = np.asarray(cv2.resize(rgb, (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
-    share = cv2.resize(truth, (200, 200), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    share = cv2.resize(truth, (200, 200), interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(
+        1 / 255
+    )
     drawn = linear_in_colour(half, share, rgb, 2, 1e-6)
     plain = cv2.resize(share, (400, 400), interpolation=cv2.INTER_LINEAR)
     assert np.abs(drawn - truth / 255).mean() < 0.3 * np.abs(plain - truth / 255).mean()

@@ -27,6 +27,7 @@ from matteworks_inference.tasks.segmentation.soft_edges import has_soft_contour,
 __all__ = [
     "GENERAL",
     "HARD_SUBJECTS",
+    "PERSON",
     "PORTRAIT",
     "PORTRAYED",
     "SMALL",

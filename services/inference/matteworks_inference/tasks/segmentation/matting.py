@@ -33,6 +33,7 @@ from matteworks_inference.tasks.segmentation.contour_pieces import (
 from matteworks_inference.tasks.segmentation.ensemble import (
     GENERAL,
     HARD_SUBJECTS,
+    PERSON,
     PORTRAIT,
     PORTRAYED,
     fitted,
@@ -98,13 +99,12 @@ def matted(
     `rgb` is the picture, h×w×3, `subject` its level-2 type (None: unsure). `is_close`: the portrait network
     looked at its finer size, where it draws a person's hair better than colours can.
     """
-    is_person = subject in PORTRAYED
-    if GENERAL not in mattes or subject in HARD_SUBJECTS or (is_person and is_close):
+    if GENERAL not in mattes or subject in HARD_SUBJECTS or (subject in PORTRAYED and is_close):
         return matte
     height, width = matte.shape
     general = fitted(mattes[GENERAL], width, height)
     portrait = fitted(mattes[PORTRAIT], width, height) if PORTRAIT in mattes else None
-    return with_matted_edges(rgb, matte, general, portrait, is_person=is_person)
+    return with_matted_edges(rgb, matte, general, portrait, is_person=subject == PERSON)
 
 
 def with_matted_edges(
