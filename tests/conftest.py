@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.otlp_collector import Collector, collecting
 from tests.support.painting_server import KEY, PaintingServer, painting_server
 from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, RunningStack, stack
 
@@ -27,13 +28,27 @@ def fast_weights() -> None:
 
 
 @pytest.fixture(scope="session")
-def running_stack(fast_weights: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def collector() -> Iterator[Collector]:
+    """Gets the traces of `running_stack`."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running_stack(
+    fast_weights: None, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStack]:
     """One real stack for all tests: Valkey, Envoy, all services, two workers where there may be several.
 
     A test may kill what it likes, as long as it waits until the stack is ready again.
     """
     workers = ("--inference-workers", "2", "--compositor-workers", "2")
-    with stack(tmp_path_factory.mktemp("stack"), "--model", FAST_MODEL, *workers) as started:
+    traces = ("--otlp-endpoint", collector.target)
+    # The library's own variable: what was traced is exported at once, not within 5 s.
+    soon = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
+    with stack(
+        tmp_path_factory.mktemp("stack"), "--model", FAST_MODEL, *workers, *traces, settings=soon
+    ) as started:
         print(f"\nthe stack was ready after {started.ready_after_s:.1f} s")
         yield started
 

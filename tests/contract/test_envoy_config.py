@@ -42,6 +42,7 @@ NAMED = EnvoySettings(
     internal=Endpoint("::", 8081),
     hosts={row.name: (Endpoint(row.name, row.port),) for row in SERVICES},
     admin=Endpoint("127.0.0.1", 9901),
+    observed=Endpoint("::", 9102),
 )
 
 

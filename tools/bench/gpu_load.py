@@ -49,7 +49,7 @@ class RunCounter:
     def item_dropped(self, reason: str) -> None:
         raise RuntimeError(f"the queue dropped an item: {reason}")
 
-    def batch_finished(self, item_count: int, run_s: float) -> None:
+    def batch_finished(self, key: object, item_count: int, run_s: float) -> None:
         self.run_s.append(run_s)
         self.item_count += item_count
 

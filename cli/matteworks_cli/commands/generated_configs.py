@@ -16,12 +16,16 @@ from matteworks_deploy.topology import SERVICES
 
 # Where the services of compose/ listen, by their names in its network.
 _PUBLIC, _INTERNAL, _ADMIN = "0.0.0.0:8080", "0.0.0.0:8081", "127.0.0.1:9901"
+_OBSERVED = "0.0.0.0:9102"
 
 
 def envoy_config(
     public: Annotated[str, typer.Option(help="Address of the public listener.")] = _PUBLIC,
     internal: Annotated[str, typer.Option(help="Address of the listener between services.")] = _INTERNAL,
     admin: Annotated[str, typer.Option(help="Address of the admin page; keep it on loopback.")] = _ADMIN,
+    observed: Annotated[
+        str, typer.Option(help="Address of readiness and Envoy's counters (/stats/prometheus); empty: none.")
+    ] = _OBSERVED,
     edge: Annotated[list[str], typer.Option(help="Host and port of the edge; repeat it for more.")] = [  # noqa: B006
         "edge:8000"
     ],
@@ -76,6 +80,7 @@ def envoy_config(
         public=_endpoint(public),
         internal=_endpoint(internal),
         admin=_endpoint(admin),
+        observed=_endpoint(observed) if observed else None,
         provider_hosts=_provider_hosts(provider_hosts or []),
         hosts={name: tuple(map(_endpoint, hosts)) for name, hosts in given.items()},
         tls=EnvoyTls(public=public_tls, internal=internal_tls, secrets=secrets),

@@ -102,6 +102,9 @@ def up(
         ),
     ] = None,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="Lowest level logged.")] = LogLevel.INFO,
+    otlp_endpoint: Annotated[
+        str, typer.Option("--otlp-endpoint", help="Collector of traces (OTLP over gRPC) as host:port.")
+    ] = "",
 ) -> None:
     """Start everything, print READY with URL and key, run until Ctrl-C.
 
@@ -123,6 +126,7 @@ def up(
         log_level=log_level.value,
         public_tls=public_tls,
         internal_tls=internal_tls,
+        otlp_endpoint=otlp_endpoint,
     )
     asyncio.run(_run(options, LogStream(sys.stdout)))
 
@@ -164,6 +168,7 @@ async def _run(options: StackOptions, log: LogStream) -> None:
             is_ready = True
             names = ", ".join(stack.models)
             log.write("launcher", f"ready after {stack.start_s:.1f} s with {names}")
+            log.write("launcher", f"Prometheus finds its targets in {stack.metrics_targets}")
             log.write("launcher", f"gRPC at {stack.internal_target}; Ctrl-C stops everything")
             log.say(f"READY {stack.base_url} key={stack.key}")
             await stop.wait()

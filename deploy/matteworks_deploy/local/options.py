@@ -32,3 +32,5 @@ class StackOptions:
     log_level: str = "INFO"
     public_tls: Path | None = None
     internal_tls: Path | None = None
+    # Collector of traces as host:port; empty: each service's own setting.
+    otlp_endpoint: str = ""

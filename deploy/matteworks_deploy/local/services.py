@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from matteworks_deploy.topology import ALLOCATOR, SERVICES, Secret, Service, ins
 ENVOY_ADMIN_SOCKET = "envoy-admin.sock"
 
 _HEALTH_INTERVAL_S = 0.5
+# Where Prometheus finds Envoy's counters; everybody else's are where it looks by itself.
+_ENVOYS_PATH = {"__metrics_path__": "/stats/prometheus"}
 # The edge's setting; the proxy answers by itself under these names too.
 _PROVIDER_HOSTS = "MATTEWORKS_EDGE_DIALECT_HOSTS"
 # Longer than Envoy takes to notice: two failed health checks.
@@ -32,28 +35,37 @@ _SECRET_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything listens; `hosts` are the processes of each service by its name."""
+    """Where everything listens; `hosts` are the processes of each service by its name, `metrics` the pages of
+    their counters in the same order, and Envoy's.
+    """
 
     public: Endpoint
     internal: Endpoint
     valkey: Endpoint
     hosts: Mapping[str, tuple[Endpoint, ...]]
+    metrics: Mapping[str, tuple[Endpoint, ...]]
 
 
 def choose_addresses(options: StackOptions) -> Addresses:
     """Free ports on loopback for everything but a public port that was asked for."""
     counts = {row.name: options.workers.get(row.name, 1) for row in SERVICES}
+    metrics_counts = {**counts, "envoy": 1}
     counts |= {row.http_name: counts[row.name] for row in SERVICES if row.http_port}
-    public, internal, valkey, *rest = free_ports(3 + sum(counts.values()))
+    public, internal, valkey, *rest = free_ports(3 + sum((*counts.values(), *metrics_counts.values())))
     ports = iter(rest)
+
+    def endpoints(counts: Mapping[str, int]) -> dict[str, tuple[Endpoint, ...]]:
+        return {
+            name: tuple(Endpoint(LOOPBACK, next(ports)) for _ in range(count))
+            for name, count in counts.items()
+        }
+
     return Addresses(
         public=Endpoint(options.host, options.port or public),
         internal=Endpoint(LOOPBACK, options.internal_port or internal),
         valkey=Endpoint(LOOPBACK, valkey),
-        hosts={
-            name: tuple(Endpoint(LOOPBACK, next(ports)) for _ in range(count))
-            for name, count in counts.items()
-        },
+        hosts=endpoints(counts),
+        metrics=endpoints(metrics_counts),
     )
 
 
@@ -72,6 +84,7 @@ def envoy_settings(
             internal=str(options.internal_tls.absolute()) if options.internal_tls else "",
             secrets=str(run_path),
         ),
+        observed=addresses.metrics["envoy"][0],
         health_interval_s=_HEALTH_INTERVAL_S,
     )
 
@@ -105,6 +118,18 @@ class ServiceSpecs:
         for name, hosts in self._addresses.hosts.items():
             by_name |= _numbered(name, hosts)
         return {name: str(address) for name, address in by_name.items()}
+
+    def metrics_targets(self) -> str:
+        """The pages of counters as Prometheus reads them from a file (`file_sd_configs`)."""
+        targets = [
+            {
+                "targets": [str(address)],
+                "labels": {"process": name, **(_ENVOYS_PATH if service == "envoy" else {})},
+            }
+            for service, pages in self._addresses.metrics.items()
+            for name, address in _numbered(service, pages).items()
+        ]
+        return json.dumps(targets, indent=2)
 
     def valkey(self, binary: Path, config: Path) -> ProcessSpec:
         """The store."""
@@ -150,7 +175,7 @@ class ServiceSpecs:
             )
         if self._options.internal_tls:
             fixed["TLS_DIRECTORY"] = str(self._options.internal_tls.absolute())
-        own = [{**fixed} for _ in hosts]
+        own = [{**fixed, "METRICS_PORT": str(page.port)} for page in self._addresses.metrics[row.name]]
         if row.http_port:
             for settings, address in zip(own, self._addresses.hosts[row.http_name], strict=True):
                 settings["HTTP_LISTEN_ADDRESS"] = str(address)
@@ -201,6 +226,7 @@ class ServiceSpecs:
             "DRAIN_DELAY_S": str(_DRAIN_DELAY_S),
             "GRACE_S": str(_GRACE_S),
             "LOG_LEVEL": self._options.log_level,
+            **({"OTLP_ENDPOINT": self._options.otlp_endpoint} if self._options.otlp_endpoint else {}),
             **tunable,
         }
         environment = {

@@ -54,6 +54,7 @@ class ReadyStack:
     key: str
     models: tuple[str, ...]
     start_s: float
+    metrics_targets: Path
 
 
 @asynccontextmanager
@@ -85,7 +86,14 @@ async def running_stack(
         stack = _Stack(options, identity, models, state, shared_memory, environment, write_line)
         try:
             key = await stack.start()
-            yield ReadyStack(stack.base_url, stack.internal_target, key, models, time.monotonic() - started_s)
+            yield ReadyStack(
+                stack.base_url,
+                stack.internal_target,
+                key,
+                models,
+                time.monotonic() - started_s,
+                state.metrics_targets_path,
+            )
         finally:
             await stack.stop()
             state.forget_facts()
@@ -186,6 +194,7 @@ class _Stack:
             self._write_facts()
 
     def _write_facts(self) -> None:
+        self._state.write_metrics_targets(self._specs.metrics_targets())
         self._state.write_facts(
             StackFacts(
                 base_url=self.base_url,

@@ -6,6 +6,7 @@ STATE/secrets/            pepper, administration token, store password; made onc
 STATE/results/             what batches made, until it is deleted
 STATE/valkey/             accounts and credits (append-only file)
 STATE/run/                configurations and `stack.json` of the running stack
+STATE/metrics-targets.json  where Prometheus reads the counters of the running stack
 
 Beside it, on Linux, a directory in memory through which services of the running stack hand pixels over.
 """
@@ -55,6 +56,7 @@ class StateDirectory:
         self.results_path = self.path / "results"
         self._secrets_path = self.path / "secrets"
         self._facts_path = self.run_path / "stack.json"
+        self.metrics_targets_path = self.path / "metrics-targets.json"
         self._dev_key_path = self.path / "dev-key"
         self.browser_key_path = self.path / "browser-key"
         self._shared_memory_name = f"matteworks-{hashlib.sha256(bytes(self.path)).hexdigest()[:16]}"
@@ -144,9 +146,14 @@ class StateDirectory:
         """Tell others where the stack runs."""
         write_private(self._facts_path, json.dumps(asdict(facts), indent=2))
 
+    def write_metrics_targets(self, targets: str) -> None:
+        """Tell Prometheus where the counters are."""
+        write_private(self.metrics_targets_path, targets)
+
     def forget_facts(self) -> None:
         """The stack has stopped."""
         self._facts_path.unlink(missing_ok=True)
+        self.metrics_targets_path.unlink(missing_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:

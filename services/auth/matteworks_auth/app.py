@@ -11,6 +11,7 @@ import grpc
 
 from matteworks.auth.v1 import auth_pb2_grpc, idempotency_pb2_grpc, request_log_pb2_grpc
 from matteworks_auth.admin_servicer import KeyAdminServicer
+from matteworks_auth.auditor import Auditor
 from matteworks_auth.authenticator import Authenticator
 from matteworks_auth.idempotency_servicer import IdempotencyServicer
 from matteworks_auth.metrics import AuthMetrics
@@ -88,6 +89,8 @@ async def build(settings: AuthSettings, clock: Clock | None = None) -> App:
         app.add_servicers = add_servicers
         sweeper = Sweeper(store, settings.sweep_interval_s, metrics)
         opening.push_async_callback(_cancelled, asyncio.create_task(sweeper.run()))
+        auditor = Auditor(store, own_clock, settings.audit_interval_s, settings.low_credits_milli, metrics)
+        opening.push_async_callback(_cancelled, asyncio.create_task(auditor.run()))
         app.closing = opening.pop_all()
     return app
 

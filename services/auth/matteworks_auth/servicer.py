@@ -109,6 +109,8 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             self._metrics.reservations.labels(error.reason_name).inc()
             raise
         self._metrics.reservations.labels("repeat" if held.is_repeat else "held").inc()
+        if not held.is_repeat:
+            self._metrics.moved("held", held.credits_milli)
         return auth_pb2.ReserveResponse(
             reservation_id=f"{reservation.account_id}:{held.owner_request_id}",
             credits_milli=held.credits_milli,
@@ -126,6 +128,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             processing_ms = _checked_milliseconds("processing_time", request.processing_time)
         charge = await self._store.commit(account_id, owner, request_id, processing_ms)
         self._metrics.commits.labels("charged" if charge.charged_milli else "free").inc()
+        self._metrics.moved("charged", charge.charged_milli)
         return auth_pb2.CommitResponse(
             charged_credits_milli=charge.charged_milli,
             available_credits_milli=charge.available_milli,
@@ -138,6 +141,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         request_id = checked_id("request_id", request.request_id)
         released = await self._store.release(account_id, owner, request_id)
         self._metrics.releases.labels("given_back" if released else "nothing").inc()
+        self._metrics.moved("given_back", released)
         return auth_pb2.ReleaseResponse(released_credits_milli=released)
 
     async def CountCall(self, request: auth_pb2.CountCallRequest, context: Any) -> auth_pb2.CountCallResponse:

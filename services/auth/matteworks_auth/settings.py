@@ -60,6 +60,11 @@ class AuthSettings(ServiceSettings):
     sweep_interval_s: float = Field(
         5.0, gt=0, description="Seconds between two sweeps for overdue reservations."
     )
+    audit_interval_s: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds between two looks through all accounts, for the metrics of the books; 0: never.",
+    )
     low_credits_milli: int = Field(
         10_000,
         ge=0,

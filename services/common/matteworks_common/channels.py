@@ -8,8 +8,8 @@ import grpc
 
 from matteworks_common.context import DEFERRED_KEY, PROBE_KEY, REQUEST_ID_KEY, current_call
 from matteworks_common.errors import DeadlineExceeded, from_rpc_error
-from matteworks_common.telemetry import inject_trace
 from matteworks_common.tls import Identity
+from matteworks_common.tracing import inject_trace
 
 # The called service gets this much less time than its caller has left, so that the caller can still say
 # which call was slow.

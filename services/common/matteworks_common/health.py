@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from grpc_health.v1 import health, health_pb2
 
+from matteworks_common.telemetry import DependencyMetrics
+
 Check = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
@@ -26,7 +28,11 @@ class HealthMonitor:
     """
 
     def __init__(
-        self, service_names: tuple[str, ...], checks: Mapping[str, Check], interval_s: float
+        self,
+        service_names: tuple[str, ...],
+        checks: Mapping[str, Check],
+        interval_s: float,
+        metrics: DependencyMetrics | None = None,
     ) -> None:
         self.servicer = health.aio.HealthServicer()
         self._names = ("", *service_names)
@@ -36,6 +42,7 @@ class HealthMonitor:
         self._problems: dict[str, str] | None = None
         self._failure_counts = dict.fromkeys(checks, 0)
         self._is_draining = False
+        self._metrics = metrics
 
     @property
     def is_serving(self) -> bool:
@@ -51,10 +58,12 @@ class HealthMonitor:
                 async with asyncio.timeout(self._timeout_s):
                     await check()
             except Exception as error:
+                self._looked(name, is_well=False)
                 self._failure_counts[name] += 1
                 if not was_serving or self._failure_counts[name] > TOLERATED_FAILURES:
                     problems[name] = type(error).__name__
             else:
+                self._looked(name, is_well=True)
                 self._failure_counts[name] = 0
         if self._is_draining:
             return
@@ -75,7 +84,13 @@ class HealthMonitor:
         self._is_draining = True
         await self._set(False)
 
+    def _looked(self, name: str, *, is_well: bool) -> None:
+        if self._metrics:
+            self._metrics.looked(name, is_well=is_well)
+
     async def _set(self, is_serving: bool) -> None:
+        if self._metrics:
+            self._metrics.decided(is_serving=is_serving)
         status = (
             health_pb2.HealthCheckResponse.SERVING
             if is_serving

@@ -30,7 +30,8 @@ from matteworks_common.errors import (
     MatteworksError,
     to_status,
 )
-from matteworks_common.telemetry import RpcMetrics, extract_trace
+from matteworks_common.telemetry import RpcMetrics
+from matteworks_common.tracing import extract_trace, span
 
 Proceed = Callable[[Any, Any], Awaitable[Any]]
 
@@ -38,7 +39,6 @@ Proceed = Callable[[Any, Any], Awaitable[Any]]
 SMALLEST_USEFUL_S = 0.005
 
 log = structlog.get_logger()
-_tracer = trace.get_tracer("matteworks")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
@@ -94,8 +94,13 @@ class ContextInterceptor(CallInterceptor):
         )
         token = current_call.set(call)
         try:
-            with _tracer.start_as_current_span(
-                method, context=extract_trace(metadata.items()), kind=trace.SpanKind.SERVER
+            if _is_of_health(method):
+                return await proceed(request, context)
+            with span(
+                method.removeprefix("/"),
+                kind=trace.SpanKind.SERVER,
+                context=extract_trace(metadata.items()),
+                attributes={"rpc.system": "grpc", "matteworks.request_id": call.request_id},
             ):
                 return await proceed(request, context)
         finally:
@@ -103,7 +108,9 @@ class ContextInterceptor(CallInterceptor):
 
 
 class TelemetryInterceptor(CallInterceptor):
-    """Counts, times and logs every call by its final status. Health checks and probes log at debug."""
+    """Counts, times and logs every call by its final status; health checks and probes are not counted, and
+    log at debug.
+    """
 
     name = "telemetry"
 
@@ -113,7 +120,9 @@ class TelemetryInterceptor(CallInterceptor):
     async def around(self, method: str, request: Any, context: Any, proceed: Proceed) -> Any:
         start = time.perf_counter()
         outcome = grpc.StatusCode.OK
-        self._metrics.in_flight.inc()
+        is_counted = not _is_of_health(method)
+        if is_counted:
+            self._metrics.in_flight.inc()
         try:
             return await proceed(request, context)
         except asyncio.CancelledError:
@@ -125,11 +134,13 @@ class TelemetryInterceptor(CallInterceptor):
             raise
         finally:
             duration_s = time.perf_counter() - start
-            short = method.rsplit("/", 1)[-1]
-            self._metrics.in_flight.dec()
-            self._metrics.calls.labels(short, outcome.name).inc()
-            self._metrics.duration.labels(short).observe(duration_s)
-            write = log.debug if method.startswith("/grpc.") or _is_probe() else log.info
+            if is_counted:
+                short = method.rsplit("/", 1)[-1]
+                self._metrics.in_flight.dec()
+                self._metrics.calls.labels(short, outcome.name).inc()
+                self._metrics.duration.labels(short).observe(duration_s)
+                trace.get_current_span().set_attribute("rpc.grpc.status_code", int(outcome.value[0]))
+            write = log.info if is_counted else log.debug
             write("rpc", method=method, code=outcome.name, duration_s=round(duration_s, 6))
 
 
@@ -162,6 +173,7 @@ class ErrorInterceptor(CallInterceptor):
                 field=error.field,
                 message=error.message,
             )
+            trace.get_current_span().set_attribute("matteworks.reason", error.reason_name)
             await _abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
@@ -188,6 +200,11 @@ def _writing(handler: Any) -> Proceed:
             await answers
 
     return proceed
+
+
+def _is_of_health(method: str) -> bool:
+    """Whether the call only asks how the service is, as the proxy and other services do all the time."""
+    return method.startswith("/grpc.") or _is_probe()
 
 
 def _is_probe() -> bool:

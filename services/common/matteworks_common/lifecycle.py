@@ -26,8 +26,9 @@ from matteworks_common.instance_servicer import InstanceServicer
 from matteworks_common.interceptors import server_interceptors
 from matteworks_common.logs import configure_logging
 from matteworks_common.settings import ServiceSettings, SettingsError, load_settings
-from matteworks_common.telemetry import RpcMetrics, configure_tracing
+from matteworks_common.telemetry import DependencyMetrics, RpcMetrics, observe_process
 from matteworks_common.tls import identity_in, until_renewed
+from matteworks_common.tracing import configure_tracing
 
 log = structlog.get_logger()
 
@@ -71,7 +72,12 @@ async def running(app: App, settings: ServiceSettings) -> AsyncIterator[Running]
             options=[*channel_options(settings.max_message_bytes), ("grpc.so_reuseport", 0)],
         )
         app.add_servicers(server)
-        monitor = HealthMonitor(app.service_names, app.checks, settings.health_interval_s)
+        monitor = HealthMonitor(
+            app.service_names,
+            app.checks,
+            settings.health_interval_s,
+            DependencyMetrics(app.name.replace("_", "-"), app.registry),
+        )
         health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
         instance = Instance(app.name, settings, app.registry, lambda: monitor.is_serving, app.read_load)
         instance_pb2_grpc.add_InstanceServiceServicer_to_server(InstanceServicer(instance), server)
@@ -136,9 +142,10 @@ async def _run(name: str, settings: S, build: Callable[[S], Awaitable[A]], serve
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    provider = configure_tracing(name, settings.otlp_endpoint)
+    exporting = configure_tracing(name, settings.otlp_endpoint, settings.trace_sample_ratio)
     try:
         app = await build(settings)
+        observe_process(name, app.registry)
         if settings.metrics_port:
             host = settings.listen_address.rpartition(":")[0]
             start_http_server(settings.metrics_port, addr=host, registry=app.registry)
@@ -148,8 +155,8 @@ async def _run(name: str, settings: S, build: Callable[[S], Awaitable[A]], serve
         async with serve(app, settings), _renewal(settings, stop):
             await stop.wait()
     finally:
-        if provider:
-            provider.shutdown()
+        if exporting:
+            await asyncio.to_thread(exporting.shutdown)
         log.info("stopped")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from matteworks_common.context import current_call
+from matteworks_common.tracing import trace_id
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -25,6 +26,8 @@ def configure_logging(service: str, level: str) -> None:
         call = current_call.get()
         if call is not None:
             event.setdefault("request_id", call.request_id)
+        if found := trace_id():
+            event["trace_id"] = found
         return event
 
     shared: list[structlog.typing.Processor] = [

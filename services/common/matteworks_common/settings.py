@@ -57,6 +57,13 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str = Field(
         "", description="OTLP gRPC collector for traces, as host:port; empty exports none."
     )
+    trace_sample_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the traces that begin here which are recorded; for a call that brings a "
+        "traceparent, its sender has decided.",
+    )
 
 
 S = TypeVar("S", bound=BaseSettings)

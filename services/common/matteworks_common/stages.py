@@ -6,11 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from opentelemetry import trace
-
 from matteworks.common.v1 import image_pb2
-
-_tracer = trace.get_tracer("matteworks")
+from matteworks_common.tracing import span
 
 
 class Stages:
@@ -23,7 +20,7 @@ class Stages:
     def measure(self, stage: str) -> Iterator[None]:
         """Time the block, failed or not, as a span and as an entry."""
         start = time.perf_counter()
-        with _tracer.start_as_current_span(stage):
+        with span(stage):
             try:
                 yield
             finally:

@@ -1,17 +1,10 @@
-"""Traces and the metrics that every gRPC service has."""
+"""Metrics that every service has: of its process, its dependencies and its RPCs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from importlib.metadata import version
 
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 # From a key lookup (0.5 ms) to a 50 MP picture on a CPU (minutes).
 DURATION_BUCKETS_S = (
@@ -32,31 +25,41 @@ DURATION_BUCKETS_S = (
     120.0,
 )
 
-_propagator = TraceContextTextMapPropagator()
+
+def observe_process(component: str, registry: CollectorRegistry) -> None:
+    """Memory, files, processor time and version of this process."""
+    ProcessCollector(registry=registry)
+    info = Gauge(
+        "matteworks_build_info", "1, with the version that runs.", ["component", "version"], registry=registry
+    )
+    info.labels(component, version("matteworks")).set(1)
 
 
-def configure_tracing(service: str, otlp_endpoint: str) -> TracerProvider | None:
-    """Export the spans of this process to `otlp_endpoint` (host:port); with an empty one, only pass
-    the caller's trace context on. The caller shuts the returned provider down.
-    """
-    if not otlp_endpoint:
-        return None
-    provider = TracerProvider(resource=Resource.create({"service.name": f"matteworks-{service}"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
-    trace.set_tracer_provider(provider)
-    return provider
+class DependencyMetrics:
+    """What a service needs, and whether it has it; `component` is the service's own name."""
 
+    def __init__(self, component: str, registry: CollectorRegistry) -> None:
+        self._component = component
+        self._up = Gauge(
+            "matteworks_dependency_up",
+            "1 when the service's last look at what it depends on went well, else 0.",
+            ["component", "dependency"],
+            registry=registry,
+        )
+        self._serving = Gauge(
+            "matteworks_serving",
+            "1 when the service says of itself that it can serve, else 0.",
+            ["component"],
+            registry=registry,
+        )
 
-def extract_trace(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
-    """The trace context of a caller's metadata; empty when there is none."""
-    return _propagator.extract({key: value for key, value in metadata if isinstance(value, str)})
+    def looked(self, dependency: str, *, is_well: bool) -> None:
+        """One look at one of them."""
+        self._up.labels(self._component, dependency).set(is_well)
 
-
-def inject_trace() -> list[tuple[str, str]]:
-    """Metadata that carries the current trace context on."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return list(carrier.items())
+    def decided(self, *, is_serving: bool) -> None:
+        """What the service says of itself."""
+        self._serving.labels(self._component).set(is_serving)
 
 
 class RpcMetrics:

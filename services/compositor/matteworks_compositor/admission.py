@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -54,6 +54,8 @@ class Admission:
         self._seconds_per_megapixel = 0.1
         self.in_flight_megapixels = 0
         self.waiting_megapixels = 0
+        # Told how long each request waited that was let in.
+        self.on_admitted: Callable[[float], None] = lambda _: None
 
     @asynccontextmanager
     async def admit(self, megapixels: int, timeout_s: float | None) -> AsyncIterator[None]:
@@ -68,6 +70,7 @@ class Admission:
             if timeout_s is not None:
                 timeout_s -= self._clock.monotonic_s() - came_s
             async with self._admitted(weight, timeout_s):
+                self.on_admitted(self._clock.monotonic_s() - came_s)
                 yield
 
     def _turn(self, timeout_s: float | None) -> AbstractAsyncContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from matteworks_common.context import is_deferred
 from matteworks_common.telemetry import DURATION_BUCKETS_S
 from matteworks_compositor.admission import Admission
 from matteworks_compositor.options.model import OutputFormat
@@ -23,6 +24,17 @@ class CompositorMetrics:
             buckets=DURATION_BUCKETS_S,
             registry=registry,
         )
+        self._queue = Histogram(
+            "matteworks_compositor_queue_seconds",
+            "Time that a request waited until memory and others let it begin, by urgency: interactive or "
+            "deferred (batches).",
+            ["urgency"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        for urgency in ("interactive", "deferred"):
+            self._queue.labels(urgency)
+        admission.on_admitted = self._waited
         self._results = Counter(
             "matteworks_compositor_results", "Results by file format.", ["format"], registry=registry
         )
@@ -48,6 +60,9 @@ class CompositorMetrics:
             registry=registry,
         )
         deferred.set_function(lambda: turns.waiting_count)
+
+    def _waited(self, queue_s: float) -> None:
+        self._queue.labels("deferred" if is_deferred() else "interactive").observe(queue_s)
 
     def observe_step(self, step: str, duration_s: float) -> None:
         """Count one run of a step."""

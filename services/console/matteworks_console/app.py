@@ -19,6 +19,7 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_common.telemetry import DependencyMetrics
 from matteworks_common.tls import identity_in
 from matteworks_console import formats
 from matteworks_console.clients import AccountsClient, CompositorProbe, ModelsClient
@@ -74,7 +75,7 @@ async def build(settings: ConsoleSettings, deps: ConsoleDependencies | None = No
         routes = list(try_it.routes)
         if has_console:
             routes += _console_routes(settings, deps, renderer, try_it, draining, opening)
-        monitor = HealthMonitor((), {}, settings.health_interval_s)
+        monitor = HealthMonitor((), {}, settings.health_interval_s, DependencyMetrics("console", registry))
         asgi = Starlette(
             routes=[
                 *routes,

@@ -20,6 +20,7 @@ from matteworks_common.channels import open_channel
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
 from matteworks_common.http_lifecycle import HttpApp
+from matteworks_common.telemetry import DependencyMetrics
 from matteworks_common.tls import identity_in
 from matteworks_edge.dialects.base import Dialect, Endpoint, Handler
 from matteworks_edge.exchange import exchange_of
@@ -94,7 +95,10 @@ async def build(settings: EdgeSettings, deps: EdgeDependencies | None = None) ->
         request_log.start()
         opening.push_async_callback(request_log.close)
         monitor = HealthMonitor(
-            (), {"auth": auth.check, "compositor": compositor.check}, settings.health_interval_s
+            (),
+            {"auth": auth.check, "compositor": compositor.check},
+            settings.health_interval_s,
+            DependencyMetrics("edge", registry),
         )
         services = Services(
             auth=auth,

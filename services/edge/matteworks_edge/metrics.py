@@ -13,8 +13,9 @@ class EdgeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "matteworks_edge_requests",
-            "Answered requests by dialect, route, and `ok` or the reason of the first error.",
-            ["dialect", "route", "outcome"],
+            "Answered requests by dialect, route, class of the status (2xx; none: the caller left), and "
+            "`ok` or the reason of the first error.",
+            ["dialect", "route", "status", "outcome"],
             registry=registry,
         )
         self.request_seconds = Histogram(

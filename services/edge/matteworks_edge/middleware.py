@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,7 +18,7 @@ from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks_common.clock import Clock
 from matteworks_common.context import CallContext, accept_request_id, current_call
 from matteworks_common.errors import Internal, MatteworksError
-from matteworks_common.telemetry import extract_trace
+from matteworks_common.tracing import extract_trace, span
 from matteworks_edge.errors import (
     CallerGone,
     InvalidRequest,
@@ -40,15 +40,15 @@ from matteworks_removal.request_log import RequestLog, request_record
 
 # Stages that have a line in the metrics; those of other services have theirs there.
 _OWN_STAGES: Final = frozenset({"authenticate", "receive", "fetch", "reserve", "render", "commit", "respond"})
-_EVERYONES_PATHS: Final = ("/results/", "/healthz", "/readyz", "/docs", "/openapi.json")
+_HEALTH_PATHS: Final = ("/healthz", "/readyz")
+_EVERYONES_PATHS: Final = ("/results/", *_HEALTH_PATHS, "/docs", "/openapi.json")
 _PREFLIGHT_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "X-Api-Key, API-KEY, X-Picsart-API-Key, Authorization, Content-Type, "
-    "Accept, Range, Idempotency-Key, X-Request-Id",
+    "Accept, Range, Idempotency-Key, X-Request-Id, traceparent, tracestate",
     "Access-Control-Max-Age": "86400",
 }
 log = structlog.get_logger()
-_tracer = trace.get_tracer("matteworks")
 
 
 class ExchangeMiddleware:
@@ -86,7 +86,28 @@ class ExchangeMiddleware:
             accept_request_id(headers.get("x-request-id")), self._owners.dialect_of(scope["path"])
         )
         attach(scope, exchange)
+        token = current_call.set(CallContext(exchange.request_id, None))
         start, arrived_s = time.perf_counter(), self._clock.unix_s()
+        try:
+            if scope["path"] in _HEALTH_PATHS:
+                # Asked all the time: neither counted nor traced.
+                await self._answer(scope, receive, send, exchange)
+                return
+            with (
+                self._metrics.in_flight.track_inprogress(),
+                span("request", kind=SpanKind.SERVER, context=extract_trace(headers.items())) as current,
+            ):
+                try:
+                    await self._answer(scope, receive, send, exchange)
+                finally:
+                    duration_s = time.perf_counter() - start
+                    self._account_for(scope, exchange, duration_s)
+                    self._remember(scope, exchange, arrived_s, duration_s)
+                    _describe(current, scope, exchange)
+        finally:
+            current_call.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         is_started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -97,39 +118,25 @@ class ExchangeMiddleware:
                 self._add_headers(MutableHeaders(raw=message["headers"]), exchange)
             await send(message)
 
-        self._metrics.in_flight.inc()
-        token = current_call.set(CallContext(exchange.request_id, None))
         try:
-            carried = extract_trace(headers.items())
-            with _tracer.start_as_current_span("http", context=carried, kind=trace.SpanKind.SERVER):
-                try:
-                    if scope["method"] == "OPTIONS":
-                        exchange.route = "preflight"
-                        await Response(status_code=204, headers=_PREFLIGHT_HEADERS)(
-                            scope, receive, send_with_headers
-                        )
-                    else:
-                        await self._app(scope, receive, send_with_headers)
-                except Exception as error:
-                    errors = self._errors_of(error, exchange)
-                    exchange.outcome, exchange.faulty_field = errors[0].reason_name, errors[0].field
-                    if not is_started:
-                        answer = answer_for(errors, exchange.dialect.errors, exchange.request_id)
-                        response = error_response(
-                            answer,
-                            rate_limit_headers(exchange.rate_limit)
-                            or refusal_rate_headers(errors[0].metadata),
-                            exchange.dialect,
-                        )
-                        if isinstance(error, HTTPException) and error.headers:
-                            response.headers.update(error.headers)
-                        await response(scope, receive, send_with_headers)
-        finally:
-            self._metrics.in_flight.dec()
-            duration_s = time.perf_counter() - start
-            self._account_for(scope, exchange, duration_s)
-            self._remember(scope, exchange, arrived_s, duration_s)
-            current_call.reset(token)
+            if scope["method"] == "OPTIONS":
+                exchange.route = "preflight"
+                await Response(status_code=204, headers=_PREFLIGHT_HEADERS)(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            errors = self._errors_of(error, exchange)
+            exchange.outcome, exchange.faulty_field = errors[0].reason_name, errors[0].field
+            if not is_started:
+                answer = answer_for(errors, exchange.dialect.errors, exchange.request_id)
+                response = error_response(
+                    answer,
+                    rate_limit_headers(exchange.rate_limit) or refusal_rate_headers(errors[0].metadata),
+                    exchange.dialect,
+                )
+                if isinstance(error, HTTPException) and error.headers:
+                    response.headers.update(error.headers)
+                await response(scope, receive, send_with_headers)
 
     def _by_host(self, scope: Scope, host: str) -> Scope:
         """The request as it were under the prefix of the provider whose host was called."""
@@ -169,13 +176,13 @@ class ExchangeMiddleware:
 
     def _account_for(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
         dialect = exchange.dialect.name
-        self._metrics.requests.labels(dialect, exchange.route, exchange.outcome).inc()
+        status_class = f"{exchange.status // 100}xx" if exchange.status else "none"
+        self._metrics.requests.labels(dialect, exchange.route, status_class, exchange.outcome).inc()
         self._metrics.request_seconds.labels(dialect, exchange.route).observe(duration_s)
         for stage, stage_s in exchange.stages.durations_s:
             if stage in _OWN_STAGES:
                 self._metrics.stage_seconds.labels(stage).observe(stage_s)
-        write = log.debug if exchange.route in ("healthz", "readyz") else log.info
-        write(
+        log.info(
             "request",
             dialect=dialect,
             route=exchange.route,
@@ -209,3 +216,20 @@ class ExchangeMiddleware:
                 model=exchange.model,
             )
         )
+
+
+def _describe(current: Span, scope: Scope, exchange: Exchange) -> None:
+    """What the span of a request tells: names from closed sets. Its path and headers may hold secrets."""
+    current.update_name(f"{exchange.dialect.name} {exchange.route}")
+    current.set_attributes(
+        {
+            "http.request.method": scope["method"],
+            "http.response.status_code": exchange.status,
+            "matteworks.dialect": exchange.dialect.name,
+            "matteworks.route": exchange.route,
+            "matteworks.outcome": exchange.outcome,
+            "matteworks.request_id": exchange.request_id,
+        }
+    )
+    if exchange.status >= 500:
+        current.set_status(StatusCode.ERROR, exchange.outcome)

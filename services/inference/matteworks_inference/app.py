@@ -151,8 +151,11 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
             await loop.run_in_executor(threads.device, engine.load, entry, weights)
             after_bytes = resident_bytes() + read_device_memory().used_bytes
             grown_bytes[entry.name] = max(0, after_bytes - before_bytes)
+            metrics.model_loaded(entry.name, engine.facts_of(entry.name).label)
     except (EngineUnavailable, GraphError) as error:
         raise SettingsError(str(error)) from error
+    if settings.device != "cpu":
+        metrics.watch_device_memory(read_device_memory)
     queue.start()
     models = LoadedModels(given.registry, [entry for entry, _ in chosen])
     networks: SubjectNetworks | None = None

@@ -15,7 +15,7 @@ from matteworks.jobs.v1 import jobs_pb2_grpc, results_pb2_grpc, webhooks_pb2_grp
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.lifecycle import App
 from matteworks_jobs.items_view import ItemView
-from matteworks_jobs.metrics import JobsMetrics
+from matteworks_jobs.metrics import JobsMetrics, watch_objects
 from matteworks_jobs.results.keeper import ResultKeeper
 from matteworks_jobs.results.objects import ObjectBox, open_box
 from matteworks_jobs.results.signing import UrlSigner
@@ -116,6 +116,7 @@ async def build(settings: JobsSettings, deps: JobsDependencies | None = None) ->
             checks={"store": stores.session.ping, "objects": stores.box.check},
         )
         metrics = JobsMetrics(app.registry)
+        watch_objects(stores.box, "jobs", app.registry)
         keeper = ResultKeeper(
             stores.index,
             stores.box,
@@ -151,7 +152,16 @@ async def build(settings: JobsSettings, deps: JobsDependencies | None = None) ->
 
         app.add_servicers = add_servicers
         app.deliverer = deliverer
-        app.upkeep = Upkeep(stores.items, queue, keeper, deliverer, metrics, settings.sweep_interval_s)
+        app.upkeep = Upkeep(
+            stores.items,
+            queue,
+            keeper,
+            deliverer,
+            stores.webhooks,
+            clock,
+            metrics,
+            settings.sweep_interval_s,
+        )
         opening.push_async_callback(cancelled, asyncio.create_task(feed.run()))
         if deps.does_upkeep:
             opening.push_async_callback(cancelled, asyncio.create_task(app.upkeep.run()))

@@ -1,4 +1,6 @@
-"""What must be done without being asked: reminding the queue, sweeping results, delivering webhooks."""
+"""What must be done without being asked: reminding the queue, sweeping results, delivering webhooks, telling
+how much waits.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ from typing import Final
 
 import structlog
 
+from matteworks_common.clock import Clock
 from matteworks_common.errors import Unavailable
 from matteworks_jobs.metrics import JobsMetrics
 from matteworks_jobs.results.keeper import ResultKeeper
 from matteworks_jobs.stores.items import ItemStore
+from matteworks_jobs.stores.webhooks import WebhookStore
 from matteworks_jobs.webhooks.deliverer import Deliverer
 from matteworks_jobs.work.queue import ItemQueue
 
@@ -28,6 +32,8 @@ class Upkeep:
         queue: ItemQueue,
         keeper: ResultKeeper,
         deliverer: Deliverer,
+        webhooks: WebhookStore,
+        clock: Clock,
         metrics: JobsMetrics,
         interval_s: float,
     ) -> None:
@@ -35,6 +41,8 @@ class Upkeep:
         self._queue = queue
         self._keeper = keeper
         self._deliverer = deliverer
+        self._webhooks = webhooks
+        self._clock = clock
         self._metrics = metrics
         self._interval_s = interval_s
 
@@ -44,12 +52,12 @@ class Upkeep:
             group.create_task(self._repeat("remind", self.remind))
             group.create_task(self._repeat("sweep", self.sweep))
             group.create_task(self._repeat("deliver", self._deliverer.deliver_due))
+            group.create_task(self._repeat("measure", self.measure))
 
     async def remind(self) -> int:
         """Queue open items again that the queue was not told of for a minute: whoever accepted them may
         have died in between, or the queue may have lost them. One that is queued is left alone.
         """
-        self._metrics.waiting.set(await self._items.waiting_count())
         count = 0
         while items := await self._items.forgotten(_REMINDED_AT_ONCE):
             await self._queue.put(items)
@@ -63,6 +71,18 @@ class Upkeep:
         count = await self._keeper.sweep()
         self._metrics.swept.inc(count)
         return count
+
+    async def measure(self) -> int:
+        """Tell how much waits, and how long."""
+        now_s = self._clock.unix_s()
+        waiting = await self._items.waiting_count()
+        oldest_us = await self._items.oldest_us()
+        due_count, due_us = await self._webhooks.overdue()
+        self._metrics.waiting.set(waiting)
+        self._metrics.oldest.set(max(0.0, now_s - oldest_us / 1e6) if oldest_us else 0)
+        self._metrics.due.set(due_count)
+        self._metrics.overdue.set(max(0.0, now_s - due_us / 1e6) if due_us else 0)
+        return waiting
 
     async def _repeat(self, duty: str, act: Callable[[], Awaitable[int]]) -> None:
         while True:

@@ -13,7 +13,7 @@ from matteworks_common.errors import Unavailable
 from matteworks_common.lifecycle import App, main
 from matteworks_common.tls import identity_in
 from matteworks_jobs.app import JobsDependencies, cancelled, open_connector, open_stores
-from matteworks_jobs.metrics import WorkerMetrics
+from matteworks_jobs.metrics import WorkerMetrics, watch_objects
 from matteworks_jobs.settings import WorkerSettings
 from matteworks_jobs.stores.webhooks import WebhookStore
 from matteworks_jobs.webhooks.payloads import low_credits_text
@@ -58,6 +58,7 @@ async def build(settings: WorkerSettings, deps: JobsDependencies | None = None) 
             },
         )
         metrics = WorkerMetrics(app.registry)
+        watch_objects(stores.box, "jobs_worker", app.registry)
         judge = PublicAddresses(parse_internal_hosts(settings.internal_sources))
         fetcher = GuardedFetcher(
             open_connector(judge, deps.resolver, opening),

@@ -63,10 +63,12 @@ async def test_metrics_count_by_route_and_outcome(edge: EdgeStack) -> None:
     await edge.remove()
     await edge.remove(size="x")
     page = generate_latest(edge.app.registry).decode()
-    assert 'matteworks_edge_requests_total{dialect="remove.bg",outcome="ok",route="removebg"}' in page
     assert (
-        'matteworks_edge_requests_total{dialect="remove.bg",outcome="INVALID_SIZE",route="removebg"}' in page
+        'matteworks_edge_requests_total{dialect="remove.bg",outcome="ok",route="removebg",status="2xx"}'
+        in page
     )
+    labels = 'dialect="remove.bg",outcome="INVALID_SIZE",route="removebg",status="4xx"'
+    assert f"matteworks_edge_requests_total{{{labels}}}" in page
     assert 'matteworks_edge_stage_seconds_count{stage="render"}' in page
     assert edge.key not in page
 

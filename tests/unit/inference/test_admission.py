@@ -23,7 +23,7 @@ class Drops:
     def depth_changed(self, item_count: int) -> None:
         raise AssertionError("the door has no queue")
 
-    def batch_finished(self, item_count: int, run_s: float) -> None:
+    def batch_finished(self, key: object, item_count: int, run_s: float) -> None:
         raise AssertionError("the door runs nothing")
 
 

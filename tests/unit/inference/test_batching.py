@@ -64,7 +64,7 @@ class Recorder:
     def item_dropped(self, reason: str) -> None:
         self.dropped.append(reason)
 
-    def batch_finished(self, item_count: int, run_s: float) -> None:
+    def batch_finished(self, key: object, item_count: int, run_s: float) -> None:
         self.sizes.append(item_count)
 
 

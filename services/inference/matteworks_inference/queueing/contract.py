@@ -40,8 +40,8 @@ class QueueObserver(Protocol):
         (ended after its batch was prepared), closed or lost.
         """
 
-    def batch_finished(self, item_count: int, run_s: float) -> None:
-        """The device ran a batch, failed or not."""
+    def batch_finished(self, key: Any, item_count: int, run_s: float) -> None:
+        """The device ran a batch of items of `key`, failed or not."""
 
 
 @dataclass(frozen=True)

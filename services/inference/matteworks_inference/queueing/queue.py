@@ -333,7 +333,7 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
             await self._finish(batch, None)
             return
         item_count = len(batch.entries)
-        self._observer.batch_finished(item_count, turn.run_s)
+        self._observer.batch_finished(batch.key, item_count, turn.run_s)
         if turn.failure is not None:
             log.error("batch_failed", item_count=item_count, exc_info=turn.failure)
             await self._finish(batch, turn.failure)

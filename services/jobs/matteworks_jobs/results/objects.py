@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,9 +30,13 @@ log = structlog.get_logger()
 
 
 class ObjectBox:
-    """Puts, reads and deletes objects by name; a directory keeps `min_free_bytes` free."""
+    """Puts, reads and deletes objects by name; a directory keeps `min_free_bytes` free.
+
+    `on_failure` is told what failed (put, get, delete, check) and why: away or full.
+    """
 
     def __init__(self, store: ObjectStore, directory: Path | None, min_free_bytes: int) -> None:
+        self.on_failure: Callable[[str, str], None] = lambda _what, _why: None
         self._store = store
         self._directory = directory
         self._min_free_bytes = min_free_bytes
@@ -44,15 +48,15 @@ class ObjectBox:
         if self._directory is not None:
             free_bytes = await asyncio.to_thread(lambda: shutil.disk_usage(str(self._directory)).free)
             if free_bytes - len(content) < self._min_free_bytes:
-                raise _full()
+                raise self._full("put")
         # A directory has no place for attributes; the index knows them.
         attributes = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
         try:
             await obstore.put_async(self._store, name, content, attributes=attributes, use_multipart=False)
         except (BaseError, OSError) as error:
             if _FULL.search(str(error)):
-                raise _full() from error
-            raise _away(error) from error
+                raise self._full("put") from error
+            raise self._away("put", error) from error
 
     async def get(self, name: str) -> bytes:
         """The whole object. Raises NotFound (RESULT_NOT_FOUND), Unavailable."""
@@ -62,7 +66,7 @@ class ObjectBox:
         except FileNotFoundError as error:
             raise result_not_found() from error
         except (BaseError, OSError) as error:
-            raise _away(error) from error
+            raise self._away("get", error) from error
 
     async def stream(self, name: str, first: int, count: int) -> AsyncIterator[bytes]:
         """`count` bytes from `first` on, in pieces of at most CHUNK_BYTES. Raises as `get`."""
@@ -73,7 +77,7 @@ class ObjectBox:
         except FileNotFoundError as error:
             raise result_not_found() from error
         except (BaseError, OSError) as error:
-            raise _away(error) from error
+            raise self._away("get", error) from error
 
     async def delete(self, name: str) -> None:
         """Afterwards it is not there; fine when it was not before. Raises Unavailable."""
@@ -81,7 +85,7 @@ class ObjectBox:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, name)
         except (BaseError, OSError) as error:
-            raise _away(error) from error
+            raise self._away("delete", error) from error
 
     async def native_url(self, name: str, lifetime_s: float) -> str | None:
         """A URL of the store's own; None when it has none."""
@@ -95,7 +99,24 @@ class ObjectBox:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.head_async(self._store, "results/none")
         except (BaseError, OSError) as error:
-            raise _away(error) from error
+            raise self._away("check", error) from error
+
+    def free_bytes(self) -> float:
+        """Room that is left in a directory; infinity for a bucket."""
+        return shutil.disk_usage(str(self._directory)).free if self._directory else float("inf")
+
+    def _full(self, what: str) -> MatteworksError:
+        self.on_failure(what, "full")
+        return LimitExceeded(
+            reasons.ERROR_REASON_RESULT_STORE_FULL,
+            "The store of results is full; nothing was charged. Ask its operator for room.",
+            retry_after_s=_FULL_RETRY_S,
+        )
+
+    def _away(self, what: str, error: BaseException) -> Unavailable:
+        self.on_failure(what, "away")
+        log.warning("object_store_unavailable", error=type(error).__name__)
+        return Unavailable("The store of results does not answer; nothing was charged.")
 
 
 def open_box(url: str, min_free_mb: int) -> ObjectBox:
@@ -112,16 +133,3 @@ def result_not_found() -> NotFound:
         "There is no such result, or it is gone.",
         field="result_id",
     )
-
-
-def _full() -> MatteworksError:
-    return LimitExceeded(
-        reasons.ERROR_REASON_RESULT_STORE_FULL,
-        "The store of results is full; nothing was charged. Ask its operator for room.",
-        retry_after_s=_FULL_RETRY_S,
-    )
-
-
-def _away(error: BaseException) -> Unavailable:
-    log.warning("object_store_unavailable", error=type(error).__name__)
-    return Unavailable("The store of results does not answer; nothing was charged.")

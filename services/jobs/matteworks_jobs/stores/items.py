@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
+from matteworks_common.tracing import current_traceparent
 from matteworks_jobs.stores.records import BatchRecord, ItemRecord, ItemState, NewItem
-from matteworks_jobs.stores.session import RATE, WAITING, Session, prefix_of, split_member
+from matteworks_jobs.stores.session import OPENED, RATE, WAITING, Session, prefix_of, split_member
 
 DEFAULT_GAP_US: Final = 1_200_000
 PART_ITEMS: Final = 500
@@ -52,6 +53,7 @@ class ItemStore:
     ) -> bool:
         arguments: list[str | int | bytes] = [
             batch_id, webhook_url, self._keep_us + retention_us, int(is_last), self._max_waiting,
+            current_traceparent(),
         ]  # fmt: skip
         for item in items:
             arguments += [item.item_id, item.index, item.request, item.webhook_url, int(item.has_input)]
@@ -136,6 +138,11 @@ class ItemStore:
         """Items of all accounts that have not ended."""
         return int(await self._session.ask("ZCARD", WAITING))
 
+    async def oldest_us(self) -> int:
+        """When the item was accepted that waits longest; 0 when none waits."""
+        first = await self._session.ask("ZRANGE", OPENED, 0, 0, "WITHSCORES")
+        return int(float(first[1])) if first else 0
+
     async def mean_gap_us(self) -> int:
         """Measured time between the ends of two items while others wait."""
         stored = await self._session.ask("HGET", RATE, "mean")
@@ -175,6 +182,7 @@ def _item(account_id: str, item_id: str, stored: dict[str, bytes]) -> ItemRecord
         int(stored.get("ended", 0)),
         int(stored["charge"]),
         int(stored["starts"]),
+        stored.get("trace", b"").decode(),
     )
 
 

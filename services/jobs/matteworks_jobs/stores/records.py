@@ -26,7 +26,8 @@ class ItemRecord:
     """`request` is empty once it has ended; `outcome` is a serialised Item, empty until then.
 
     `charge_number` grows when a charge was given back, so that the next try needs another id. `starts`
-    counts the tries that were never ended: their workers died.
+    counts the tries that were never ended: their workers died. `traceparent` is that of the request that
+    brought it, or empty.
     """
 
     account_id: str
@@ -41,6 +42,7 @@ class ItemRecord:
     ended_us: int
     charge_number: int
     starts: int
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one receiver. `endpoint_id` empty: the URL came with a request."""
+    """One event for one receiver. `endpoint_id` empty: the URL came with a request. `traceparent` is that of
+    the request that it tells of, or empty.
+    """
 
     account_id: str
     delivery_id: str
@@ -96,3 +100,4 @@ class Delivery:
     created_us: int
     next_us: int
     body: str
+    traceparent: str = ""

@@ -16,6 +16,7 @@ from matteworks_common.clock import Clock
 from matteworks_jobs.stores.connection import answering
 
 WAITING = "mw:jobs:waiting"
+OPENED = "mw:jobs:opened"
 DOOMED = "mw:jobs:doomed"
 DUE = "mw:jobs:due-deliveries"
 RATE = "mw:jobs:rate"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from matteworks_jobs.stores.records import Delivery, DeliveryState, Endpoint, Event
-from matteworks_jobs.stores.session import Session, prefix_of, split_member
+from matteworks_jobs.stores.session import DUE, Session, prefix_of, split_member
 
 MAX_ENDPOINTS: Final = 20
 OVERLAP_US: Final = 86_400_000_000
@@ -90,6 +90,13 @@ class WebhookStore:
                 await self.end_attempt(*name, "failed")
         return found
 
+    async def overdue(self) -> tuple[int, int]:
+        """How many deliveries are due now, and since when the first is (microseconds since 1970; 0: none)."""
+        now_us = self._session.now_us
+        count = int(await self._session.ask("ZCOUNT", DUE, "-inf", now_us))
+        first = await self._session.ask("ZRANGE", DUE, 0, 0, "WITHSCORES") if count else []
+        return count, int(float(first[1])) if first else 0
+
     async def fix_body(self, delivery: Delivery, body: str) -> str:
         """The text to send, the same at every try."""
         fixed: bytes = await self._session.run(
@@ -161,4 +168,5 @@ def _delivery(account_id: str, delivery_id: str, stored: dict[str, bytes]) -> De
         int(stored["created"]),
         int(stored["next"]),
         text("body"),
+        stored.get("trace", b"").decode(),
     )

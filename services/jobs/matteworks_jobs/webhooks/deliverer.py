@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 from standardwebhooks import Webhook
 
 from matteworks_common.clock import Clock
+from matteworks_common.tracing import link_to, span
 from matteworks_jobs.metrics import JobsMetrics
 from matteworks_jobs.stores.records import Delivery
 from matteworks_jobs.stores.webhooks import WebhookStore
@@ -102,7 +105,19 @@ class Deliverer:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signatures),
         }
-        answer = await self._sender.post(delivery.url, headers, body.encode())
+        # A trace of its own, tied to that of the request that it tells of.
+        with (
+            self._metrics.delivery_seconds.time(),
+            span(
+                "webhook",
+                kind=SpanKind.CLIENT,
+                context=Context(),
+                links=link_to(delivery.traceparent),
+                attributes={"matteworks.event": delivery.event, "matteworks.attempt": delivery.attempts + 1},
+            ) as current,
+        ):
+            answer = await self._sender.post(delivery.url, headers, body.encode())
+            current.set_attribute("http.response.status_code", answer.status)
         await self._judge(delivery, answer)
 
     async def _judge(self, delivery: Delivery, answer: Answer) -> None:

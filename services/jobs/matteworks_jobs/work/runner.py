@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from matteworks.auth.v1 import auth_pb2, request_log_pb2
 from matteworks.common.v1 import error_reason_pb2 as reasons
@@ -28,6 +30,7 @@ from matteworks_common.errors import (
     Unavailable,
 )
 from matteworks_common.stages import Stages
+from matteworks_common.tracing import link_to, span
 from matteworks_jobs.metrics import WorkerMetrics
 from matteworks_jobs.results.objects import ObjectBox
 from matteworks_jobs.stores.items import ItemStore
@@ -116,7 +119,19 @@ class ItemRunner:
         # Every call below is bounded by the time of this try, and goes behind those that somebody waits for.
         current_call.set(CallContext(item_id, time.monotonic() + self._timeout_s, is_deferred=True))
         start_s = self._clock.monotonic_s()
-        with self._metrics.in_flight.track_inprogress():
+        if starts == 1:
+            self._metrics.waited.observe(max(0.0, self._clock.unix_s() - item.created_us / 1e6))
+        # A trace of its own, tied to that of the request that brought the item: hours may lie between.
+        with (
+            self._metrics.in_flight.track_inprogress(),
+            span(
+                "item",
+                kind=SpanKind.CONSUMER,
+                context=Context(),
+                links=link_to(item.traceparent),
+                attributes={"matteworks.request_id": item_id, "matteworks.attempt": starts},
+            ),
+        ):
             await self._bring_to_an_end(item, starts)
         self._metrics.duration.observe(self._clock.monotonic_s() - start_s)
 
@@ -129,6 +144,7 @@ class ItemRunner:
             self._metrics.items.labels("cancelled").inc()
             await self._doom(item)
         except MatteworksError as error:
+            get_current_span().set_status(StatusCode.ERROR, error.reason_name)
             await self._fail_or_put_off(item, error)
         except Exception:
             # A bug must end the item, not the worker.

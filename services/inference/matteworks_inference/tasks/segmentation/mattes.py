@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from matteworks_common.context import is_deferred
 from matteworks_common.stages import Stages
 from matteworks_imaging.decoding import Decoder
 from matteworks_inference.metrics import InferenceMetrics
@@ -96,6 +97,8 @@ class Mattes:
         self._metrics.matte_made(segmented.model, segmented.subject.type or "undetermined")
         for stage, duration_s in stages.durations_s:
             self._metrics.stage_seconds.labels(stage).observe(duration_s)
+            if stage == "queue":
+                self._metrics.waited(duration_s, is_deferred=is_deferred())
         return segmented, stages
 
 

@@ -7,6 +7,7 @@ serve every subject run first, then their matte tells what the subject is, which
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from matteworks_common.context import is_deferred
 from matteworks_common.stages import Stages
+from matteworks_common.tracing import record_span
 from matteworks_inference.engines.contract import NetworkKey, Tensors
 from matteworks_inference.networks.graph import MATTE, PIXELS
 from matteworks_inference.networks.registry import ModelEntry, nearest_size_px
@@ -249,10 +251,7 @@ class Segmenter:
         try:
             async with asyncio.TaskGroup() as group:
                 for key, pixels in inputs:
-                    running = self._queue.submit(
-                        key, {PIXELS: pixels}, deadline_s=deadline_s, is_deferred=is_deferred()
-                    )
-                    tasks.append(group.create_task(running))
+                    tasks.append(group.create_task(self._run_network(key, {PIXELS: pixels}, deadline_s)))
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
@@ -261,6 +260,22 @@ class Segmenter:
         for (role, entry), outcome in zip(entries.items(), outcomes, strict=True):
             runs.mattes[role] = outcome.result[MATTE]
             runs.names.append(entry.name)
+
+    async def _run_network(
+        self, key: NetworkKey, tensors: Tensors, deadline_s: float | None
+    ) -> Outcome[Tensors]:
+        start_ns = time.time_ns()
+        outcome = await self._queue.submit(key, tensors, deadline_s=deadline_s, is_deferred=is_deferred())
+        taken_ns = start_ns + round(outcome.queue_s * 1e9)
+        facts: dict[str, str | int] = {
+            "matteworks.model": key.model,
+            "matteworks.width_px": key.width_px,
+            "matteworks.height_px": key.height_px,
+            "matteworks.batch_item_count": outcome.batch_item_count,
+        }
+        record_span("queue", start_ns, taken_ns, facts)
+        record_span("infer", taken_ns, taken_ns + round(outcome.run_s * 1e9), facts)
+        return outcome
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *arguments)

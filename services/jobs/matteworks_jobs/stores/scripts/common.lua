@@ -5,6 +5,7 @@
 -- as a cluster.
 local P, NOW, ACCOUNT, VERB = KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local WAITING = 'mw:jobs:waiting'      -- sorted set: open items by the time when the queue is reminded of them
+local OPENED = 'mw:jobs:opened'        -- sorted set: open items by the time when they were accepted
 local EXPIRING = 'mw:jobs:expiring'    -- sorted set: results by the time when they are deleted
 local DOOMED = 'mw:jobs:doomed'        -- sorted set: objects by the time when their bytes are to go
 local DUE = 'mw:jobs:due-deliveries'   -- sorted set: deliveries by the time of their next try
@@ -22,13 +23,15 @@ local function member(id) return ACCOUNT .. '/' .. id end
 local function doom(object) redis.call('ZADD', DOOMED, int(NOW), object) end
 
 -- The id depends on the event and the receiver alone: an event that is told twice is one delivery.
--- `body`: its text, where it is known already; else it is written when it is first sent.
-local function add_delivery(event, subject, endpoint, url, body)
+-- `body`: its text, where it is known already; else it is written when it is first sent. `trace`: that of
+-- the request that it tells of, or empty.
+local function add_delivery(event, subject, endpoint, url, body, trace)
   local id = 'msg_' .. redis.sha1hex(table.concat({ACCOUNT, event, subject, endpoint, url}, '\n'))
   local key = P .. ':delivery:' .. id
   if redis.call('EXISTS', key) == 1 then return end
   redis.call('HSET', key, 'event', event, 'subject', subject, 'endpoint', endpoint, 'url', url,
-    'state', 'pending', 'attempts', 0, 'status', 0, 'created', int(NOW), 'next', int(NOW), 'body', body)
+    'state', 'pending', 'attempts', 0, 'status', 0, 'created', int(NOW), 'next', int(NOW), 'body', body,
+    'trace', trace)
   redis.call('PEXPIRE', key, ms(DELIVERY_TTL_US))
   redis.call('ZADD', P .. ':deliveries', int(NOW), id)
   redis.call('ZREMRANGEBYSCORE', P .. ':deliveries', '-inf', int(NOW - DELIVERY_TTL_US))
@@ -37,15 +40,15 @@ local function add_delivery(event, subject, endpoint, url, body)
 end
 
 -- One delivery for the URL that came with the request, and one for each endpoint that subscribed.
-local function announce(event, subject, request_url, body)
-  body = body or ''
-  if request_url ~= '' then add_delivery(event, subject, '', request_url, body) end
+local function announce(event, subject, request_url, body, trace)
+  body, trace = body or '', trace or ''
+  if request_url ~= '' then add_delivery(event, subject, '', request_url, body, trace) end
   local stored = redis.call('HGETALL', P .. ':endpoints')
   for i = 1, #stored, 2 do
     local endpoint = cjson.decode(stored[i + 1])
     if not endpoint.is_disabled then
       for _, wanted in ipairs(endpoint.events) do
-        if wanted == event then add_delivery(event, subject, stored[i], endpoint.url, body) end
+        if wanted == event then add_delivery(event, subject, stored[i], endpoint.url, body, trace) end
       end
     end
   end
