@@ -14,6 +14,7 @@
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make soak     ten minutes of mixed traffic while a worker, Valkey and the store are killed; SECONDS=600
+#   make observe  the dashboards under load, from a real Prometheus: docs/images/dashboard-*.webp
 #   make images   every image built, and run as the pods of the chart; a photo and a batch through; needs buildah
 #   make policy   the chart against checkov's policies, in an environment of its own
 #   make clean    everything that was made, except weights and accounts
@@ -35,7 +36,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak images policy clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak observe images policy clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -87,6 +88,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/matteworks envoy-config --validate --check compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config --check compose/compose.yaml
 	$(BIN)/matteworks chart-config --check
+	$(BIN)/python -m tools.gen_dashboards --check
 	$(BIN)/hadolint deploy/Dockerfile
 
 gen: $(DEVELOPMENT)
@@ -99,6 +101,7 @@ gen: $(DEVELOPMENT)
 	$(BIN)/matteworks envoy-config > compose/envoy/envoy.json
 	$(BIN)/matteworks compose-config > compose/compose.yaml
 	$(BIN)/matteworks chart-config
+	$(BIN)/python -m tools.gen_dashboards
 
 bench: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.bench.side_by_side --photo $(PHOTO) $(ARGS)
@@ -133,6 +136,9 @@ fuzz: $(DEVELOPMENT)
 
 soak: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.soak --models-dir $(MODELS) --seconds $(SECONDS) $(ARGS)
+
+observe: $(DEVELOPMENT) $(WEIGHTS)
+	@$(BIN)/python -m tools.observe --models-dir $(MODELS) $(ARGS)
 
 images: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.images $(ARGS)

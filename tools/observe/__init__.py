@@ -1,0 +1,1 @@
+"""The dashboards under load: a stack, Prometheus, mixed traffic, pictures."""
