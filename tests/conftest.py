@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.otlp_collector import Collector, collecting
 from tests.support.painting_server import KEY, PaintingServer, painting_server
-from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, RunningStack, stack
+from tests.support.stack import FAST_MODEL, MODELS_DIRECTORY, UPSCALER, RunningStack, stack
 
 INSTALL_TIMEOUT_S = 90
 
@@ -19,12 +20,20 @@ INSTALL_TIMEOUT_S = 90
 @pytest.fixture(scope="session")
 def fast_weights() -> None:
     """Skips, with the reason, when the small network's weights are not here."""
+    _need_weights(FAST_MODEL)
+
+
+@pytest.fixture(scope="session")
+def upscaler_weights() -> None:
+    """Skips, with the reason, when the network that makes pictures larger is not here."""
+    _need_weights(UPSCALER)
+
+
+def _need_weights(model: str) -> None:
     from matteworks_inference.networks.registry import load_registry, weights_path
 
-    if weights_path(load_registry().find(FAST_MODEL), MODELS_DIRECTORY) is None:
-        pytest.skip(
-            f"no weights of {FAST_MODEL} in {MODELS_DIRECTORY}; run: matteworks models pull {FAST_MODEL}"
-        )
+    if weights_path(load_registry().find(model), MODELS_DIRECTORY) is None:
+        pytest.skip(f"no weights of {model} in {MODELS_DIRECTORY}; run: matteworks models pull {model}")
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +84,15 @@ def painting_stack(
 def demo_photo() -> Path:
     """A real photo of a person, 512 × 512."""
     return Path(__file__).parents[1] / "cli" / "matteworks_cli" / "demo" / "astronaut.jpg"
+
+
+@pytest.fixture
+def small_photo(demo_photo: Path, tmp_path: Path) -> Path:
+    """The eyes of that photo, 64 × 40: one tile of the network that makes pictures larger."""
+    path = tmp_path / "small.jpg"
+    with Image.open(demo_photo) as photo:
+        photo.crop((190, 80, 254, 120)).save(path, quality=95)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry of the registry."""
+    """One entry of the registry. `task`: `segmentation` or `upscaling`; `loads_on_use`: at the first use."""
 
     name: str
     summary: str
@@ -99,6 +99,8 @@ class Model:
     is_loaded: bool
     is_default: bool
     engine: str
+    task: str = "segmentation"
+    loads_on_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ def models_of(answer: inference_pb2.ListModelsResponse) -> list[Model]:
             is_loaded=model.is_loaded,
             is_default=model.is_default,
             engine=model.engine,
+            task=inference_pb2.ModelTask.Name(model.task).removeprefix("MODEL_TASK_").lower(),
+            loads_on_use=model.loads_on_use,
         )
         for model in answer.models
     ]

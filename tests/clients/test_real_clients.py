@@ -64,3 +64,13 @@ def test_pyclipdrop_cleans_up_and_uncrops(
         assert (cleaned.format, cleaned.size) == ("PNG", (512, 512))
     with Image.open(bench.use(client, "uncrop").output) as larger:
         assert (larger.format, larger.size) == ("JPEG", (552, 532))
+
+
+def test_pyclipdrop_upscales(
+    bench: Bench, small_photo: Path, upscaler_weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = next(client for client in CLIENTS if client.name == "pyclipdrop")
+    monkeypatch.setenv("SMALL", str(small_photo))
+
+    with Image.open(bench.use(client, "upscale").output) as larger:
+        assert (larger.format, larger.size) == ("JPEG", (96, 60))

@@ -78,6 +78,20 @@ def test_strokes_correct_the_cutout_and_its_matte(
     assert np.abs(matte.astype(int) - alpha).max() <= 3
 
 
+async def test_a_picture_is_made_larger(
+    running_stack: RunningStack, upscaler_weights: None, small_photo: Path, tmp_path: Path
+) -> None:
+    done = edit(running_stack, "upscale", small_photo, tmp_path / "larger.webp", "--height", "100")
+    assert done.returncode == 0, done.stderr
+    assert opened(tmp_path / "larger.webp").size == (160, 100)
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        larger = await client.upscale(small_photo, scale=2)
+        assert (larger.size.width_px, larger.size.height_px, larger.format) == (128, 80, "png")
+        assert larger.model == "esrgan-thick-x4"
+        with pytest.raises(ValueError, match="one of both"):
+            await client.upscale(small_photo)
+
+
 async def test_a_second_stroke_goes_on_from_the_first(running_stack: RunningStack, demo_photo: Path) -> None:
     async with AsyncMatteworksClient(running_stack.internal_target) as client:
         first = await client.correct(demo_photo, [Stroke("erase", [(200, 300)], 25)])
@@ -108,6 +122,9 @@ async def test_what_is_pointed_at_is_cut_out(running_stack: RunningStack, demo_p
         (("crop", "PHOTO", "OUT.png", "--ratio", "square"), "W:H"),
         (("expand", "PHOTO", "OUT.png"), "borders_px or aspect_ratio"),
         (("brush", "PHOTO", "OUT.png"), "stroke"),
+        (("upscale", "PHOTO", "OUT.png", "--scale", "16"), "2 or 4"),
+        (("upscale", "PHOTO", "OUT.png", "--scale", "2", "--width", "900"), "one of both"),
+        (("upscale", "PHOTO", "OUT.png", "--width", "90"), "512 × 512"),
     ],
 )
 def test_what_cannot_be_meant_is_told(

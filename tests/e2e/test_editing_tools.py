@@ -147,6 +147,27 @@ def test_what_is_pointed_at_comes_with_its_mask(running_stack: RunningStack, pho
 
 
 @pytest.mark.parametrize(
+    ("fields", "size"),
+    [({}, (128, 80)), ({"scale": "4", "format": "jpg"}, (256, 160)), ({"target_width": "100"}, (100, 63))],
+    ids=str,
+)
+def test_a_small_picture_becomes_large(
+    running_stack: RunningStack,
+    upscaler_weights: None,
+    small_photo: Path,
+    fields: dict[str, str],
+    size: tuple[int, int],
+) -> None:
+    answer = call(running_stack, "upscale", small_photo.read_bytes(), **fields)
+    larger = picture_of(data_of(answer))
+    assert larger.size == size
+    assert answer.headers["x-credits-charged"] == "1"
+    with Image.open(small_photo) as small:
+        again = np.asarray(larger.convert("RGB").resize(small.size, Image.Resampling.BOX)).astype(int)
+        assert np.abs(again - np.asarray(small.convert("RGB"))).mean() < 2
+
+
+@pytest.mark.parametrize(
     ("tool", "fields", "expected"),
     [
         ("crop", {}, (400, "INVALID_PARAMETER")),
@@ -168,7 +189,12 @@ def test_what_is_pointed_at_comes_with_its_mask(running_stack: RunningStack, pho
         ("brush", {"strokes": '[{"points": [[1, 1]], "radius": 501}]'}, (400, "INVALID_PARAMETER")),
         ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "restore"}, (400, "INVALID_PARAMETER")),
         ("brush", {"strokes": '[{"points": [[1, 1]]}]', "mode": "paint"}, (400, "INVALID_PARAMETER")),
-        ("upscale", {}, (501, "TOOL_UNAVAILABLE")),
+        ("upscale", {"scale": "16"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {"scale": "2", "target_width": "1024"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {"target_width": "100"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {"target_height": "512"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {"target_width": "16384"}, (400, "INVALID_PARAMETER")),
+        ("upscale", {"target_width": "16385"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"points": "[[1, 1]]"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"points": "[[9000, 1, 1]]"}, (400, "INVALID_PARAMETER")),

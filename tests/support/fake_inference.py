@@ -1,4 +1,4 @@
-"""A real inference server on loopback that answers with a drawn matte."""
+"""A real inference server on loopback that answers with a drawn matte, and with larger tiles."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class FakeInference:
     subject_type: int = image_pb2.SUBJECT_TYPE_PRODUCT
     error: MatteworksError | None = None
     hold: asyncio.Event | None = None
+    # The name of what enlarges; empty: it is not installed.
+    upscaler: str = "enlarger"
+    tile_s: float = 0.0
+    tiles: list[inference_pb2.UpscaleRequest] = field(default_factory=list)
     port: int = 0
     requests: list[inference_pb2.SegmentRequest] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,10 +87,7 @@ class _Servicer(inference_pb2_grpc.InferenceServiceServicer):
         if fake.hold is not None:
             await fake.hold.wait()
         if fake.error is not None:
-            details = to_status(fake.error).SerializeToString()
-            await context.abort(
-                fake.error.code, fake.error.message, trailing_metadata=((STATUS_DETAILS_KEY, details),)
-            )
+            await _abort(context, fake.error)
         if request.dry_run:
             return inference_pb2.SegmentResponse()
         size = request.pixels.size
@@ -108,9 +109,50 @@ class _Servicer(inference_pb2_grpc.InferenceServiceServicer):
     async def ListModels(
         self, request: inference_pb2.ListModelsRequest, context: Any
     ) -> inference_pb2.ListModelsResponse:
-        return inference_pb2.ListModelsResponse(
-            models=[inference_pb2.Model(name="drawn", is_loaded=True, is_default=True)]
+        models = [
+            inference_pb2.Model(
+                name="drawn", is_loaded=True, is_default=True, task=inference_pb2.MODEL_TASK_SEGMENTATION
+            ),
+            inference_pb2.Model(
+                name=self._fake.upscaler or "not-installed",
+                loads_on_use=bool(self._fake.upscaler),
+                task=inference_pb2.MODEL_TASK_UPSCALING,
+            ),
+        ]
+        return inference_pb2.ListModelsResponse(models=models)
+
+    async def Upscale(
+        self, request: inference_pb2.UpscaleRequest, context: Any
+    ) -> inference_pb2.UpscaleResponse:
+        fake = self._fake
+        fake.tiles.append(request)
+        fake.arrived.set()
+        if fake.hold is not None:
+            await fake.hold.wait()
+        await asyncio.sleep(fake.tile_s)
+        if fake.error is not None:
+            await _abort(context, fake.error)
+        size = request.pixels.size
+        tile = np.frombuffer(request.pixels.rgb, np.uint8).reshape(size.height_px, size.width_px, 3)
+        larger = enlarged_tile(tile)
+        return inference_pb2.UpscaleResponse(
+            pixels=image_pb2.Pixels(
+                rgb=larger.tobytes(),
+                size=image_pb2.Size(width_px=4 * size.width_px, height_px=4 * size.height_px),
+            ),
+            model=fake.upscaler,
+            batch_item_count=1,
         )
+
+
+def enlarged_tile(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Four times as wide and high, cubic: a pixel depends on its neighbours, as in a network's answer."""
+    return np.asarray(cv2.resize(tile, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+async def _abort(context: Any, error: MatteworksError) -> None:
+    details = to_status(error).SerializeToString()
+    await context.abort(error.code, error.message, trailing_metadata=((STATUS_DETAILS_KEY, details),))
 
 
 @asynccontextmanager

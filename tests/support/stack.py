@@ -25,6 +25,8 @@ MODELS_DIRECTORY = Path(
 )
 # The small network: a test of the whole stack is about the stack.
 FAST_MODEL = "u2netp"
+# Needs not be named to a stack: it is loaded when it is first used.
+UPSCALER = "esrgan-thick-x4"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 40.0
 

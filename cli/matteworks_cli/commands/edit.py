@@ -1,11 +1,11 @@
-"""`matteworks edit`: crop, erase, fill, expand and correct a picture by a running stack."""
+"""`matteworks edit`: crop, erase, fill, expand, upscale and correct a picture by a running stack."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -111,6 +111,35 @@ def expand(
                 borders_px=borders if any(borders) else None,
                 aspect_ratio=_ratio(ratio) if ratio else None,
                 prompt=prompt,
+                format=format_,
+            ).image
+        ),
+    )
+
+
+def upscale(
+    photo: PhotoArgument,
+    output: OutputArgument,
+    scale: Annotated[int, typer.Option(help="2 or 4 times as wide and high; the default is 2.")] = 0,
+    width: Annotated[int, typer.Option(min=0, help="Or: columns at most; the ratio stays.")] = 0,
+    height: Annotated[int, typer.Option(min=0, help="Or: rows at most; the ratio stays.")] = 0,
+    target: TargetOption = "",
+    state: StateOption = DEFAULT_STATE_DIRECTORY,
+) -> None:
+    """Make a picture larger and its details sharp."""
+    if scale and (width or height):
+        raise CommandFailed("Give --scale, or --width and --height; one of both.", EXIT_USAGE)
+    times = scale or (None if width or height else 2)
+    _edit(
+        target,
+        state,
+        output,
+        lambda client, format_: (
+            client.upscale(
+                photo,
+                scale=cast(Literal[2, 4], times),
+                width_px=width or None,
+                height_px=height or None,
                 format=format_,
             ).image
         ),

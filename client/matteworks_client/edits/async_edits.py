@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import grpc
 
 from matteworks.compositor.v1 import edit_pb2_grpc
 from matteworks_client.choices import Format, Picture, RenderChoices
 from matteworks_client.edits import messages
-from matteworks_client.edits.messages import Corners, Correction, EditedPicture, Margins, Stroke, StrokeKind
+from matteworks_client.edits.messages import (
+    UPSCALE_TIMEOUT_S,
+    Corners,
+    Correction,
+    EditedPicture,
+    Margins,
+    Stroke,
+    StrokeKind,
+)
 
 
 class AsyncEdits:
@@ -76,6 +84,23 @@ class AsyncEdits:
         request = messages.expand_request(picture, borders_px, aspect_ratio, prompt, format)
         answer = await self._call(self._edits.Expand, request, timeout_s)
         return messages.edited_of(answer.picture, answer.original)
+
+    async def upscale(
+        self,
+        picture: Picture,
+        *,
+        scale: Literal[2, 4] | None = None,
+        width_px: int | None = None,
+        height_px: int | None = None,
+        format: Format | None = None,
+        timeout_s: float | None = UPSCALE_TIMEOUT_S,
+    ) -> EditedPicture:
+        """The picture larger, and its details sharp: by `scale`, or the largest of its ratio within a width,
+        a height or both. On few cores it takes a minute.
+        """
+        request = messages.upscale_request(picture, scale, width_px, height_px, format)
+        answer = await self._call(self._edits.Upscale, request, timeout_s)
+        return messages.edited_of(answer.picture, model=answer.model)
 
     async def correct(
         self,

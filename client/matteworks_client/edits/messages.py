@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
@@ -21,6 +21,8 @@ from matteworks_client.choices import (
 from matteworks_client.requests import new_request_id
 from matteworks_client.results import Box, Cutout, Size, cutout_from
 
+# As long as the service gives a picture that a network draws on few cores.
+UPSCALE_TIMEOUT_S: Final = 180.0
 StrokeKind: TypeAlias = Literal["keep", "erase", "restore"]
 # Left, top, right, bottom, in pixels or as shares such as "10%".
 Corners: TypeAlias = tuple[Length, Length, Length, Length]
@@ -40,13 +42,14 @@ class Stroke:
 @dataclass(frozen=True, slots=True)
 class EditedPicture:
     """An edited picture. `area`: of a crop, what was taken; of an expansion, where the given picture lies;
-    else all of it.
+    else all of it. `model`: the network that drew it, where one did.
     """
 
     image: bytes = field(repr=False)
     format: str
     size: Size
     area: Box
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,26 @@ def expand_request(
     return request
 
 
+def upscale_request(
+    picture: Picture,
+    scale: int | None,
+    width_px: int | None,
+    height_px: int | None,
+    format_: Format | None,
+) -> edit_pb2.UpscaleRequest:
+    """Raises ValueError unless either a scale or a side is given."""
+    if (scale is None) == (width_px is None and height_px is None):
+        raise ValueError("give scale, or width_px and height_px; one of both")
+    request = edit_pb2.UpscaleRequest(
+        request_id=new_request_id(), image=picture_bytes(picture), output=_output(format_)
+    )
+    if scale is not None:
+        request.factor = scale
+    else:
+        request.bounds.CopyFrom(edit_pb2.Bounds(width_px=width_px or 0, height_px=height_px or 0))
+    return request
+
+
 def correct_request(
     picture: Picture,
     strokes: Sequence[Stroke],
@@ -180,7 +203,9 @@ def select_request(
     return request
 
 
-def edited_of(picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None) -> EditedPicture:
+def edited_of(
+    picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None, model: str = ""
+) -> EditedPicture:
     """What a tool made."""
     size = Size(picture.size.width_px, picture.size.height_px)
     whole = Box(0, 0, size.width_px, size.height_px)
@@ -189,6 +214,7 @@ def edited_of(picture: edit_pb2.EditedPicture, area: image_pb2.Box | None = None
         format=compositor_pb2.OutputFormat.Name(picture.format).removeprefix("OUTPUT_FORMAT_").lower(),
         size=size,
         area=Box(area.left_px, area.top_px, area.width_px, area.height_px) if area else whole,
+        model=model,
     )
 
 

@@ -22,6 +22,7 @@ from matteworks_compositor.admission import Admission
 from matteworks_compositor.compositor import Compositor
 from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
+from matteworks_compositor.editing.enlarger import Enlarger
 from matteworks_compositor.editing.kept_mattes import KeptMattes
 from matteworks_compositor.editing.network_mattes import NetworkMattes
 from matteworks_compositor.editing.painting.by_prompt import Painting
@@ -35,6 +36,7 @@ from matteworks_compositor.pipeline.pipeline import Pipeline, build_steps
 from matteworks_compositor.preview import Preview
 from matteworks_compositor.servicer import CompositorServicer
 from matteworks_compositor.settings import CompositorSettings
+from matteworks_compositor.upscaling_client import UpscalingClient
 from matteworks_compositor.yielding import InteractiveFirst
 from matteworks_imaging.decoding import Decoder, configure_libvips
 
@@ -87,6 +89,11 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
         )
         editor = Editor(bench, mattes)
         painting = Painting(bench, PaintingClient(channel, settings.painting_timeout_s))
+        enlarger = Enlarger(
+            bench,
+            UpscalingClient(channel, settings.inference_timeout_s),
+            network_pixels=settings.upscale_network_megapixels * 1e6,
+        )
         network_mattes = NetworkMattes(compositor, decoder, executor, KeptMattes(clock))
         corrector = Corrector(compositor, network_mattes, decoder, executor, threads=threads)
         selector = Selector(compositor, network_mattes, decoder, executor, threads=threads)
@@ -97,7 +104,12 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             )
             edit_pb2_grpc.add_EditServiceServicer_to_server(
                 EditServicer(
-                    editor, painting, corrector, selector, erases_by_painter=settings.eraser == "painter"
+                    editor,
+                    painting,
+                    corrector,
+                    selector,
+                    enlarger,
+                    erases_by_painter=settings.eraser == "painter",
                 ),
                 server,
             )

@@ -49,7 +49,12 @@ class CompositorSettings(ServiceSettings):
     max_megapixels_waiting: int = Field(
         400, ge=0, description="Megapixels that may wait for their turn before requests are refused."
     )
-
+    upscale_network_megapixels: float = Field(
+        0.3,
+        ge=0,
+        description="Megapixels with detail of one picture that a network draws when it is made larger; a "
+        "picture with more is enlarged by a filter alone. 0.3 take about a minute on two cores.",
+    )
     quiet_s: float = Field(
         0.5,
         ge=0,

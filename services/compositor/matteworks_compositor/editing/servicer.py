@@ -13,6 +13,7 @@ from matteworks_compositor.editing.areas import AspectRatio
 from matteworks_compositor.editing.correction_wire import read_correction
 from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
+from matteworks_compositor.editing.enlarger import Bounds, Enlarger
 from matteworks_compositor.editing.holes import Mask, MaskRule
 from matteworks_compositor.editing.painting.by_prompt import Painting
 from matteworks_compositor.editing.selection_wire import read_selection
@@ -44,6 +45,7 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         painting: Painting,
         corrector: Corrector,
         selector: Selector,
+        enlarger: Enlarger,
         *,
         erases_by_painter: bool,
     ) -> None:
@@ -52,6 +54,7 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         self._painting = painting
         self._corrector = corrector
         self._selector = selector
+        self._enlarger = enlarger
 
     async def Crop(self, request: edit_pb2.CropRequest, context: Any) -> edit_pb2.CropResponse:
         """See the proto."""
@@ -120,6 +123,27 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
             picture=_write(edited), original=_write_box(edited.area), stages=stages.to_proto()
         )
 
+    async def Upscale(self, request: edit_pb2.UpscaleRequest, context: Any) -> edit_pb2.UpscaleResponse:
+        """See the proto."""
+        output, wanted = _read_output(request.output, OutputFormat.AUTO), _read_enlargement(request)
+        if output.size is not None:
+            raise InvalidField("output.size", "Leave it out: a factor or bounds say how large.")
+        picture = admit_file(request.image)
+        stages = Stages()
+        enlarged = await self._enlarger.enlarge(picture, wanted, output, stages)
+        return edit_pb2.UpscaleResponse(
+            picture=_write(enlarged.edited), model=enlarged.model, stages=stages.to_proto()
+        )
+
+
+def _read_enlargement(request: edit_pb2.UpscaleRequest) -> int | Bounds:
+    kind = request.WhichOneof("amount")
+    if kind == "factor":
+        return request.factor
+    if kind == "bounds":
+        return Bounds(request.bounds.width_px, request.bounds.height_px)
+    raise InvalidField("amount", "Give a factor, or bounds.")
+
 
 def _read_area(request: edit_pb2.CropRequest, picture: PictureFile) -> Box | AspectRatio | CropMargins:
     kind = request.WhichOneof("area")
@@ -156,7 +180,7 @@ def _read_amount(request: edit_pb2.ExpandRequest) -> Margins | AspectRatio:
     return Margins(*sides)
 
 
-def _read_output(message: edit_pb2.EditOutput) -> EditOutput:
+def _read_output(message: edit_pb2.EditOutput, automatic: OutputFormat = OutputFormat.PNG) -> EditOutput:
     format_ = parse_choice(
         "output.format", message.format, OutputFormat, OutputFormat.PNG, reasons.ERROR_REASON_INVALID_FORMAT
     )
@@ -165,7 +189,7 @@ def _read_output(message: edit_pb2.EditOutput) -> EditOutput:
             "output.format", "Ask for a picture, not a ZIP.", reason=reasons.ERROR_REASON_INVALID_FORMAT
         )
     return EditOutput(
-        OutputFormat.PNG if format_ is OutputFormat.AUTO else format_,
+        automatic if format_ is OutputFormat.AUTO else format_,
         parse_percentage(message, "encoding_quality", 1, None),
         message.keep_metadata,
         _read_size(message),

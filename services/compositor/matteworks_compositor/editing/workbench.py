@@ -85,8 +85,14 @@ class Workbench:
 
         Raises LimitExceeded (OVERLOADED), DeadlineExceeded.
         """
-        read = sum(file.header.megapixels * INPUT_WEIGHTS.get(file.header.format, 1) for file in files)
         written = files[0].header.megapixels * OUTPUT_WEIGHTS.get(output.format, 1)
+        return self.admit_weight(files, written, growth)
+
+    def admit_weight(
+        self, files: list[PictureFile], written: int, growth: int = 1
+    ) -> AbstractAsyncContextManager[None]:
+        """As `admit`, for a result that is told in megapixels of Admission."""
+        read = sum(file.header.megapixels * INPUT_WEIGHTS.get(file.header.format, 1) for file in files)
         call = current_call.get()
         return self._admission.admit(max(read, written) * growth, call.remaining_s() if call else None)
 

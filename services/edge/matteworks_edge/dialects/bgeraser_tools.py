@@ -19,7 +19,7 @@ from matteworks_edge.dialects.envelope import (
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
 from matteworks_edge.operations.catalogue import stored_edit, stored_removal
-from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, SELECT, Tool, not_installed
+from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, SELECT, UPSCALE, Tool
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_removal.offers import Size
 
@@ -83,7 +83,7 @@ BGERASER_TOOLS: Final = Dialect(
         _tool("crop", CROP, "toolCrop"),
         _tool("generative-fill", FILL, "toolGenerativeFill"),
         _tool("generative-expand", EXPAND, "toolGenerativeExpand"),
-        _tool("upscale", not_installed("upscale", "Make a picture larger"), "toolUpscale"),
+        _tool("upscale", UPSCALE, "toolUpscale"),
         Endpoint(
             "POST",
             "/api/tools/magic-select",

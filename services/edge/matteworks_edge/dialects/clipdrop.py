@@ -14,7 +14,7 @@ from matteworks_edge.errors import ErrorAnswer, PublicError
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
 from matteworks_edge.operations.catalogue import REMOVAL, picture_edit
-from matteworks_edge.operations.editing.tools import EXPAND, FILL
+from matteworks_edge.operations.editing.tools import EXPAND, FILL, UPSCALE
 from matteworks_edge.responses import format_credits
 from matteworks_removal.offers import Size
 
@@ -55,6 +55,8 @@ def _parse_transparency(text: str) -> compositor_pb2.InputAlpha.ValueType:
 
 # What uncrop answers with.
 _JPEG: Final = compositor_pb2.OUTPUT_FORMAT_JPEG
+# What upscale answers with: WebP where a picture is transparent, else JPEG.
+_AUTO: Final = compositor_pb2.OUTPUT_FORMAT_AUTO
 
 CLIPDROP: Final = Dialect(
     name="clipdrop",
@@ -63,6 +65,7 @@ CLIPDROP: Final = Dialect(
         Endpoint("POST", "/remove-background/v1", REMOVAL, "removeBackgroundClipdrop"),
         Endpoint("POST", "/cleanup/v1", picture_edit(FILL), "cleanupClipdrop"),
         Endpoint("POST", "/uncrop/v1", picture_edit(EXPAND, _JPEG), "uncropClipdrop"),
+        Endpoint("POST", "/image-upscaling/v1/upscale", picture_edit(UPSCALE, _AUTO), "upscaleClipdrop"),
     ),
     field_names={
         "extend_left": "left",

@@ -19,6 +19,9 @@ _RESULT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESULT_PATH: Final = re.compile(r"/results/([A-Za-z0-9_-]{1,64})")
 MAX_PROMPT_CHARACTERS: Final = 1000
 MAX_BORDER_PX: Final = 16_384
+MAX_TARGET_PX: Final = 16_384
+_TARGETS: Final = ("target_width", "target_height")
+_SCALES: Final = {"2": 2, "4": 4}
 
 
 def read_crop(fields: Fields) -> edit_pb2.CropRequest:
@@ -73,6 +76,23 @@ def read_expand(fields: Fields) -> edit_pb2.ExpandRequest:
     return request
 
 
+def read_upscale(fields: Fields) -> edit_pb2.UpscaleRequest:
+    """`scale`, 2 (also when nothing is given) or 4; or `target_width`, `target_height` or both, in px. What
+    is wrong is kept in `fields`.
+    """
+    request = edit_pb2.UpscaleRequest()
+    if any(fields.text(name) is not None for name in _TARGETS):
+        if fields.text("scale") is not None:
+            fields.errors.append(
+                InvalidField("scale", "Give scale, or target_width and target_height; one of both.")
+            )
+        width_px, height_px = (_read_target(fields, name) for name in _TARGETS)
+        request.bounds.CopyFrom(edit_pb2.Bounds(width_px=width_px, height_px=height_px))
+    else:
+        request.factor = fields.read("scale", _parse_scale, 2)
+    return request
+
+
 def read_prompt(fields: Fields) -> str:
     """What to paint; empty where nothing says it. What is wrong is kept in `fields`."""
     return fields.read("prompt", _parse_prompt, "")
@@ -113,6 +133,17 @@ def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:
 
 def _read_pixels(fields: Fields, side: str) -> int:
     return fields.read(side, lambda text: parse_whole_number(side, text, 0, MAX_BORDER_PX), 0)
+
+
+def _read_target(fields: Fields, name: str) -> int:
+    return fields.read(name, lambda text: parse_whole_number(name, text, 1, MAX_TARGET_PX), 0)
+
+
+def _parse_scale(text: str) -> int:
+    scale = _SCALES.get(text.strip())
+    if scale is None:
+        raise InvalidField("scale", "Give 2 or 4 for scale; for another size, target_width or target_height.")
+    return scale
 
 
 def _parse_box(fields: Fields) -> compositor_pb2.Region:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matteworks_inference.engines.contract import EngineFacts, NetworkKey, Tensors
-from matteworks_inference.networks.graph import MATTE, PIXELS
+from matteworks_inference.networks.graph import MATTE, PIXELS, UPSCALED
 from matteworks_inference.networks.registry import ModelEntry
 
 
@@ -25,7 +25,8 @@ class FakeBatch:
 
 
 class FakeEngine:
-    """Each matte is its picture's red channel, so every answer can be told apart from every other.
+    """Each matte is its picture's red channel, so every answer can be told apart from every other; larger
+    pictures have each pixel several times.
 
     `gate`, when cleared, holds the device; each run takes `run_s` seconds; `failures` are raised by the
     next runs, first in, first out; `load_failure` is what loading raises. `runs` are the batches that ran,
@@ -43,6 +44,7 @@ class FakeEngine:
         self.runs: list[FakeBatch] = []
         self.discarded: list[FakeBatch] = []
         self.loaded: list[str] = []
+        self._factors: dict[str, int] = {}
         self.load_failure: Exception | None = None
         self.is_closed = False
 
@@ -50,6 +52,8 @@ class FakeEngine:
         if self.load_failure is not None:
             raise self.load_failure
         self.loaded.append(entry.name)
+        if entry.is_upscaler:
+            self._factors[entry.name] = entry.factor
 
     def facts_of(self, model: str) -> EngineFacts:
         return EngineFacts("fake/none", "a test asked for it")
@@ -70,6 +74,9 @@ class FakeEngine:
         self._never.wait(self.run_s)
         if self.failures:
             raise self.failures.pop(0)
+        factor = self._factors.get(prepared.key.model)
+        if factor is not None:
+            return [{UPSCALED: item.repeat(factor, 0).repeat(factor, 1)} for item in prepared.items]
         return [{MATTE: np.ascontiguousarray(item[:, :, 0])} for item in prepared.items]
 
     def discard(self, prepared: FakeBatch) -> None:

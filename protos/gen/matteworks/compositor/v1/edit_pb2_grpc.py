@@ -65,6 +65,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandResponse.FromString,
                 _registered_method=True)
+        self.Upscale = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/Upscale',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.FromString,
+                _registered_method=True)
 
 
 class EditServiceServicer:
@@ -128,6 +133,17 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Upscale(self, request, context):
+        """Makes a picture larger, and its details sharp. A network draws what has detail; a picture with more of it
+        than the server gives the network (see `model` in the answer) is enlarged by a filter alone. Shrunk again
+        by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
+        Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
+        equal requests to equal servers give equal pictures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +176,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Expand,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandResponse.SerializeToString,
+            ),
+            'Upscale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Upscale,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -325,6 +346,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Expand',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.ExpandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upscale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/Upscale',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.FromString,
             options,
             channel_credentials,
             insecure,

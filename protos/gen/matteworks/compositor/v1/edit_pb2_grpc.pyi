@@ -66,6 +66,13 @@ class EditServiceStub:
     picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
     pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
     """
+    Upscale: _grpc.UnaryUnaryMultiCallable[_edit_pb2.UpscaleRequest, _edit_pb2.UpscaleResponse]
+    """Makes a picture larger, and its details sharp. A network draws what has detail; a picture with more of it
+    than the server gives the network (see `model` in the answer) is enlarged by a filter alone. Shrunk again
+    by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
+    Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
+    equal requests to equal servers give equal pictures.
+    """
 
 @_typing.type_check_only
 class EditServiceAsyncStub(EditServiceStub):
@@ -104,6 +111,13 @@ class EditServiceAsyncStub(EditServiceStub):
     """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
     picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
     pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
+    """
+    Upscale: _aio.UnaryUnaryMultiCallable[_edit_pb2.UpscaleRequest, _edit_pb2.UpscaleResponse]  # type: ignore[assignment]
+    """Makes a picture larger, and its details sharp. A network draws what has detail; a picture with more of it
+    than the server gives the network (see `model` in the answer) is enlarged by a filter alone. Shrunk again
+    by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
+    Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
+    equal requests to equal servers give equal pictures.
     """
 
 class EditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -176,6 +190,19 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
         picture itself stays as it is. Without a prompt its subject is not repeated, and equal requests give equal
         pictures. Errors as Crop, with a prompt as Fill. Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def Upscale(
+        self,
+        request: _edit_pb2.UpscaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.UpscaleResponse, _abc.Awaitable[_edit_pb2.UpscaleResponse]]:
+        """Makes a picture larger, and its details sharp. A network draws what has detail; a picture with more of it
+        than the server gives the network (see `model` in the answer) is enlarged by a filter alone. Shrunk again
+        by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
+        Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
+        equal requests to equal servers give equal pictures.
         """
 
 def add_EditServiceServicer_to_server(servicer: EditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

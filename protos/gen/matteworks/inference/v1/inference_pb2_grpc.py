@@ -45,6 +45,11 @@ class InferenceServiceStub:
                 request_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.Upscale = channel.unary_unary(
+                '/matteworks.inference.v1.InferenceService/Upscale',
+                request_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleRequest.SerializeToString,
+                response_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -70,6 +75,18 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Upscale(self, request, context):
+        """Draws one tile of a picture four times as wide and high. The network guesses beyond the tile's rim: send
+        a few pixels more on each side than are wanted. The first call loads the network.
+
+        Errors: INVALID_ARGUMENT (INVALID_DIMENSIONS), FAILED_PRECONDITION (TOOL_UNAVAILABLE: no upscaler's weights
+        are here), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo), DEADLINE_EXCEEDED, UNAVAILABLE (ENGINE_FAILED,
+        SERVICE_UNAVAILABLE). Safe to retry; equal tiles give equal answers, whatever shares their run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +99,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.FromString,
                     response_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'Upscale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Upscale,
+                    request_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleRequest.FromString,
+                    response_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +161,33 @@ class InferenceService:
             '/matteworks.inference.v1.InferenceService/ListModels',
             matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
             matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upscale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.inference.v1.InferenceService/Upscale',
+            matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleRequest.SerializeToString,
+            matteworks_dot_inference_dot_v1_dot_inference__pb2.UpscaleResponse.FromString,
             options,
             channel_credentials,
             insecure,

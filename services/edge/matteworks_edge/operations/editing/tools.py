@@ -6,11 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
-from matteworks_common.errors import FailedPrecondition, InvalidField
+from matteworks_common.errors import InvalidField
 from matteworks_edge.dialects.base import Schema
-from matteworks_edge.fields.edits import parse_result, read_crop, read_expand, read_mask, read_prompt
+from matteworks_edge.fields.edits import (
+    MAX_TARGET_PX,
+    parse_result,
+    read_crop,
+    read_expand,
+    read_mask,
+    read_prompt,
+    read_upscale,
+)
 from matteworks_edge.fields.points import read_selection
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.fields.strokes import parse_strokes, read_mode
@@ -20,7 +27,7 @@ from matteworks_removal.clients import EditClient
 from matteworks_removal.edits import EditedPicture
 from matteworks_removal.sources import PictureSource
 
-__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "Tool", "Work", "not_installed"]
+__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "UPSCALE", "Tool", "Work"]
 
 # The name of the grey PNG that a selection adds to its cut-out.
 MASK: Final = "mask"
@@ -160,6 +167,19 @@ def _read_select(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wor
     return Work(perform, request.SerializeToString(deterministic=True))
 
 
+def _read_upscale(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Work:
+    request = read_upscale(fields)
+    request.output.CopyFrom(output)
+
+    async def perform(editor: EditClient, image: bytes, _: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.UpscaleRequest()
+        sent.CopyFrom(request)
+        sent.image = image
+        return EditedPicture.from_proto((await editor.upscale(sent)).picture)
+
+    return Work(perform, request.SerializeToString(deterministic=True))
+
+
 BRUSH: Final = Tool(
     "brush",
     "Erase or restore by strokes",
@@ -231,15 +251,20 @@ SELECT: Final = Tool(
         "box": {**TEXT, "description": "JSON: [left, top, right, bottom] around what is wanted."},
     },
 )
-
-
-def not_installed(name: str, summary: str) -> Tool:
-    """A tool whose network is not here: it says so, and how to get it."""
-
-    def read(_: Fields, __: RawForm, ___: edit_pb2.EditOutput) -> Work:
-        raise FailedPrecondition(
-            reasons.ERROR_REASON_TOOL_UNAVAILABLE,
-            f"The tool {name} is not installed here. Ask the operator of this server for it.",
-        )
-
-    return Tool(name, summary, read, {})
+UPSCALE: Final = Tool(
+    "upscale",
+    "Make a picture larger and its details sharp",
+    _read_upscale,
+    {
+        "scale": {"type": "integer", "enum": [2, 4], "default": 2, "description": "How many times as large."},
+        **{
+            name: {
+                **WHOLE,
+                "minimum": 1,
+                "maximum": MAX_TARGET_PX,
+                "description": f"Pixels at most, instead of scale. {other} may be left out: the ratio stays.",
+            }
+            for name, other in (("target_width", "target_height"), ("target_height", "target_width"))
+        },
+    },
+)

@@ -39,7 +39,7 @@ class LoadedModels:
         """
         if name in self._by_name:
             return self._by_name[name]
-        if any(entry.name == name for entry in self.registry.entries):
+        if any(entry.name == name and not entry.is_upscaler for entry in self.registry.entries):
             raise FailedPrecondition(
                 reasons.ERROR_REASON_MODEL_NOT_LOADED,
                 f"This server has not loaded {name}. Give one of {', '.join(self._by_name)}; or pull its "
