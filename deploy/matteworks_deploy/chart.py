@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings
+from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, EnvoyTls
 from matteworks_deploy.topology import METRICS_PORT, SERVICES, Protocol, Secret, Service
 
 __all__ = ["chart_files", "chart_topology", "envoy_settings"]
@@ -22,6 +22,8 @@ SECRET_KEYS = {
     Secret.SIGNING_SECRET: "signing-secret",
 }
 ENVOY_METRICS_PORT = 9102
+# As cert-manager fills it: tls.crt, tls.key, ca.crt.
+TLS_DIRECTORY = "/etc/matteworks/tls"
 RESULTS_DIRECTORY = "/var/lib/matteworks/results"
 # A caller's connection to the proxies is renewed this often, and finds proxies that were added since.
 _CONNECTION_AGE_S = 300.0
@@ -48,8 +50,10 @@ _SIZES = {
 }
 
 
-def envoy_settings() -> EnvoySettings:
-    """Envoy in a cluster: the services under names that Helm puts in place of @SERVICE@."""
+def envoy_settings(tls_directory: str = "") -> EnvoySettings:
+    """Envoy in a cluster: the services under names that Helm puts in place of @SERVICE@, in plaintext or by
+    mutual TLS with the certificate in `tls_directory`.
+    """
     hosts = {row.name: (Endpoint(f"@{row.name}@", row.port),) for row in SERVICES}
     hosts |= {row.http_name: (Endpoint(f"@{row.name}@", row.http_port),) for row in SERVICES if row.http_port}
     return EnvoySettings(
@@ -59,13 +63,18 @@ def envoy_settings() -> EnvoySettings:
         admin=Endpoint("127.0.0.1", 9901),
         observed=Endpoint("0.0.0.0", ENVOY_METRICS_PORT),  # noqa: S104
         internal_connection_age_s=_CONNECTION_AGE_S,
+        tls=EnvoyTls(internal=tls_directory),
     )
 
 
 def chart_topology() -> dict[str, Any]:
     """`files/topology.json`: the rows as the templates want them."""
     timeout_s = EnvoySettings.__dataclass_fields__["public_timeout_s"].default
-    return {"publicTimeout": f"{timeout_s:.0f}s", "services": [_row(row) for row in SERVICES]}
+    return {
+        "publicTimeout": f"{timeout_s:.0f}s",
+        "tlsDirectory": TLS_DIRECTORY,
+        "services": [_row(row) for row in SERVICES],
+    }
 
 
 def chart_files(folder: Path) -> dict[str, str]:
@@ -73,7 +82,9 @@ def chart_files(folder: Path) -> dict[str, str]:
     says is generated; the rest is what `folder` has.
     """
     from matteworks_deploy.envoy.bootstrap import envoy_json
+    from matteworks_deploy.envoy.tls import secret_documents
 
+    by_tls = envoy_settings(TLS_DIRECTORY)
     head, line, _ = (folder / "values.yaml").read_text().partition(f"\n{_SERVICES_LINE}")
     schema = json.loads((folder / "values.schema.json").read_text())
     services = {"type": "object", "additionalProperties": False, "required": [], "properties": {}}
@@ -82,10 +93,17 @@ def chart_files(folder: Path) -> dict[str, str]:
     schema["properties"]["services"] = services
     return {
         "files/topology.json": json.dumps(chart_topology(), indent=2) + "\n",
-        "files/envoy.json": envoy_json(envoy_settings()),
+        "files/envoy.json": _on_one_line(envoy_json(envoy_settings())),
+        "files/envoy-tls.json": _on_one_line(envoy_json(by_tls)),
+        "files/envoy-secrets.json": json.dumps(secret_documents(by_tls), indent=2) + "\n",
         "values.yaml": head + line + "".join(map(_values, _plain_rows())),
         "values.schema.json": json.dumps(schema, indent=2) + "\n",
     }
+
+
+def _on_one_line(text: str) -> str:
+    # The one of compose is there to be read; these differ from it in names only.
+    return json.dumps(json.loads(text), separators=(",", ":")) + "\n"
 
 
 def _plain_rows() -> list[Service]:

@@ -28,7 +28,7 @@ VALUES: dict[str, dict[str, Any]] = {
             "hostnames": ["cutouts.example", "api.cutouts.example"],
             "tls": {"issuerRef": _CERTIFICATE},
         },
-        "internalTls": {"enabled": True, "issuerRef": _CERTIFICATE, "settings": {"SOME_TLS_FILE": "/x"}},
+        "internalTls": {"enabled": True, "issuerRef": _CERTIFICATE},
         "envoy": {"trustedProxies": 1, "service": {"type": "LoadBalancer"}},
         "models": {"source": "pull"},
     },

@@ -111,11 +111,10 @@ def test_every_variable_is_a_setting(row: Service, name: str) -> None:
     documented |= {
         row.variable(one.removeprefix("MATTEWORKS_AUTH_")) for one in documented if "_AUTH_" in one
     }
-    set_by_values = {row.variable(key) for key in VALUES[name].get("internalTls", {}).get("settings", {})}
 
     for deployment in deployments(name, row).values():
         variables = set(environment(deployment)) - {"VALKEY_PASSWORD"}
-        assert variables - set_by_values - documented == set()
+        assert variables - documented == set()
 
 
 @pytest.mark.parametrize("row", SERVICES, ids=lambda row: row.name)
@@ -328,6 +327,30 @@ def test_the_gateway_waits_as_long_as_envoy() -> None:
     edge = next(one for one in hosts[0]["routes"] if one["name"] == "edge")
 
     assert route["spec"]["rules"][0]["timeouts"]["request"] == edge["route"]["timeout"] == "150s"
+
+
+def test_with_mutual_tls_everybody_uses_the_certificate_that_is_mounted() -> None:
+    """Names as the settings and Envoy's builder ask for: the service's, and that by which Envoy is called."""
+    certificates = {
+        key.removesuffix("-tls"): found["spec"]["dnsNames"]
+        for key, found in of_kind("everything on", "Certificate").items()
+        if key != "gateway-tls"
+    }
+    called = environment(of_kind("everything on", "Deployment")["edge"])["MATTEWORKS_EDGE_AUTH_TARGET"]
+    data = of_kind("everything on", "ConfigMap")["envoy"]["data"]
+
+    assert called.partition(":")[0] in certificates["envoy"]
+    for row in SERVICES:
+        assert row.name in certificates[row.name]
+        for deployment in deployments("everything on", row).values():
+            at = environment(deployment)[row.variable("TLS_DIRECTORY")]
+            assert at in {mount["mountPath"] for mount in container(deployment)["volumeMounts"]}
+            assert f"{at}/tls.crt" in "".join(data.values())
+    for name in re.findall(r"/etc/envoy/([\w.-]+)", data["envoy.json"]):
+        assert name in data
+    assert (
+        "tls" not in of_kind("as it is", "ConfigMap")["envoy"]["data"]["envoy.json"].lower().split("tlsv")[0]
+    )
 
 
 def test_each_service_has_a_certificate_where_it_is_mounted() -> None:

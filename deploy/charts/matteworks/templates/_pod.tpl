@@ -87,7 +87,7 @@ priorityClassName: {{ . }}
 {{- $_ := set $settings .setting $url -}}
 {{- end -}}
 {{- if $root.Values.internalTls.enabled -}}
-{{- $settings = mergeOverwrite $settings (deepCopy $root.Values.internalTls.settings) -}}
+{{- $_ := set $settings "TLS_DIRECTORY" ($root.Files.Get "files/topology.json" | fromJson).tlsDirectory -}}
 {{- end -}}
 {{- mergeOverwrite $settings (deepCopy $values.settings) | toJson -}}
 {{- end -}}
