@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from matteworks_deploy.envoy.settings import Endpoint, EnvoySettings, EnvoyTls
-from matteworks_deploy.topology import METRICS_PORT, SERVICES, Protocol, Secret, Service
+from matteworks_deploy.topology import METRICS_PORT, SERVICES, Protocol, Secret, Service, instance_address
 
 __all__ = ["chart_files", "chart_topology", "envoy_settings"]
 
@@ -138,6 +138,9 @@ def _row(row: Service) -> Mapping[str, Any]:
         # Takes items of batches and listens for nobody.
         "isWorker": row.protocol is Protocol.NONE,
         "knowsPublicUrl": row.name in ("jobs", "console"),
+        # The console asks every process of every service how it is.
+        "asksInstances": row.name == "console",
+        "instance": instance_address(row, f"@HOST@:{row.port}"),
     }
 
 

@@ -51,6 +51,8 @@ def test_only_the_calls_of_the_topology_get_through(name: str) -> None:
         for key in (key for key, component in workloads.items() if component == row.name):
             if row.protocol is not Protocol.NONE:
                 expected |= {("envoy", key, port) for port in (row.port, row.http_port) if port}
+            # The console asks every process how it is.
+            expected |= {(other, key, row.port) for other in workloads if workloads[other] == "console"}
             if row.targets:
                 expected.add((key, "envoy", 8081))
             if row.store and VALUES[name].get("valkey", {}).get("builtIn", True):

@@ -77,6 +77,13 @@ priorityClassName: {{ . }}
 {{- $_ := set $settings "DEVICE" $values.device -}}
 {{- $_ := set $settings "MODELS" (join "," $values.models) -}}
 {{- end -}}
+{{- if $row.asksInstances -}}
+{{- $instances := list -}}
+{{- range ($root.Files.Get "files/topology.json" | fromJson).services -}}
+{{- $instances = append $instances (.instance | replace "@HOST@" (include "matteworks.host" (list $root .name))) -}}
+{{- end -}}
+{{- $_ := set $settings "INSTANCES" (join "," $instances) -}}
+{{- end -}}
 {{- with $row.store -}}
 {{- $store := $root.Values.valkey -}}
 {{- $login := ternary (printf "%s:$(VALKEY_PASSWORD)@" $store.external.username) "" $store.external.usesPassword -}}
