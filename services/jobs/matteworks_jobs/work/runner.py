@@ -189,6 +189,7 @@ class ItemRunner:
                 foreground=rendering.foreground,
                 subject=removal.response.subject,
                 max_pixel_count=removal.max_pixels,
+                matte_confidence=_confidence(removal.response),
             ),
         )
         retention_us = request.caller.result_retention.ToMicroseconds()
@@ -267,3 +268,7 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration
+
+
+def _confidence(response: compositor_pb2.RemoveBackgroundResponse) -> float | None:
+    return response.matte_confidence if response.HasField("matte_confidence") else None
