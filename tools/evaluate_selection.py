@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Measure what pointing at a subject is worth, on pictures with known answers.
 
-    python -m tools.evaluate_selection --data DIR --models DIR [--sets A,B] [--limit N] [--sheet F]
+    python -m tools.evaluate_selection --data DIR --models DIR [--sets A,B] [--limit N]
 
 What is meant is the largest connected part of each picture's truth. Prints for each set the mean overlap with
-it (intersection over union, at half opacity) of the plain removal, after one click and after two. The first
+it (intersection over union, at half opacity) of the plain removal, of the listed subject that fits best,
+after one click and after two; and how many subjects are listed. The first
 click is the place deepest inside what is meant; the second the place deepest inside the largest error that is
-left, on it or beside it. `--data` and `--models` as for `tools/evaluate_mattes.py`. `--sheet` draws the
+left, on it or beside it. `--half` takes every second picture only: what is chosen by half 0 is reported on
+half 1. `--data` and `--models` as for `tools/evaluate_mattes.py`. `--sheet` draws the
 pictures that gained least and most.
 """
 
@@ -19,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from matteworks_compositor.kernels.selection import Selection, select
+from matteworks_compositor.kernels.selection import Selection, Shown
+from matteworks_compositor.kernels.subjects import Sighting
+from matteworks_compositor.options.model import SubjectType
+from matteworks_inference.subject.evidence import decode_boxes
 from tools.evaluate_mattes import Case, Networks, our_matte
 
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
-FIGURES: Final = ("plain", "one click", "two clicks")
+FIGURES: Final = ("plain", "by number", "one click", "two clicks", "listed")
 TILE_PX: Final = 240
 SHOWN: Final = 5
 
@@ -38,18 +43,20 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--sets", default="objects200,people150")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of each set, evenly taken")
+    parser.add_argument("--half", type=int, choices=(0, 1))
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--cache", type=Path, help="keeps the networks' answers")
     arguments = parser.parse_args()
     networks = Networks(arguments.models, arguments.cache, 2)
     tiles: list[tuple[float, Bytes]] = []
+    step = 1 if arguments.half is None else 2
     print(f"{'set':<14}{'pictures':>9}" + "".join(f"{name:>12}" for name in FIGURES))
     for set_name in arguments.sets.split(","):
         rows: list[list[float]] = []
-        for case in _cases(arguments.data / set_name, arguments.limit):
+        for case in _cases(arguments.data / set_name, arguments.limit)[arguments.half or 0 :: step]:
             overlaps, tile = _measure(networks, case)
             rows.append(overlaps)
-            tiles.append((overlaps[2] - overlaps[0], tile))
+            tiles.append((overlaps[3] - overlaps[0], tile))
         means = np.mean(rows, axis=0)
         print(f"{set_name:<14}{len(rows):>9}" + "".join(f"{mean:>12.3f}" for mean in means), flush=True)
     if arguments.sheet:
@@ -72,20 +79,31 @@ def _cases(folder: Path, limit: int) -> list[Case]:
 def _measure(networks: Networks, case: Case) -> tuple[list[float], Bytes]:
     truth = _largest_part(case.truth >= 128)
     plain, _ = our_matte(networks, case, "balanced")
-    mattes = [plain]
+    shown = Shown(case.picture, plain, _sightings(networks, case))
+    by_number = [shown.select(Selection(subjects=[one.number])) for one in shown.subjects] or [plain]
+    mattes = [plain, max(by_number, key=lambda matte: _overlap(matte >= 128, truth))]
     inside, outside = [_deepest(truth)], list[tuple[float, float]]()
-    mattes.append(select(case.picture, plain, Selection(inside, outside, None)))
+    mattes.append(shown.select(Selection(inside, outside)))
     missed, added = truth & (mattes[-1] < 128), ~truth & (mattes[-1] >= 128)
     if missed.any() or added.any():
         is_missed = _depth(missed).max() >= _depth(added).max()
         (inside if is_missed else outside).append(_deepest(missed if is_missed else added))
-    mattes.append(select(case.picture, plain, Selection(inside, outside, None)))
+    mattes.append(shown.select(Selection(inside, outside)))
     row = [case.picture.copy(), *(_on_grey(case.picture, matte) for matte in mattes)]
     for points, colour in ((inside, (0, 255, 0)), (outside, (255, 0, 0))):
         for x, y in points:
             cv2.circle(row[0], (int(x), int(y)), max(4, truth.shape[1] // 80), colour, -1)
     tile = np.hstack([np.asarray(cv2.resize(part, (TILE_PX, TILE_PX))) for part in row])
-    return [_overlap(matte >= 128, truth) for matte in mattes], tile.astype(np.uint8)
+    overlaps = [_overlap(matte >= 128, truth) for matte in mattes]
+    return [*overlaps, float(len(shown.subjects))], tile.astype(np.uint8)
+
+
+def _sightings(networks: Networks, case: Case) -> list[Sighting]:
+    evidence = networks.answers(case, ("codes", "labels"))
+    return [
+        Sighting(seen.label, SubjectType.UNSPECIFIED, *seen[1:])
+        for seen in decode_boxes(evidence["codes"], evidence["labels"])
+    ]
 
 
 def _largest_part(truth: Flags) -> Flags:

@@ -9,7 +9,7 @@
 """
 
 from matteworks_client.async_client import AsyncMatteworksClient
-from matteworks_client.edits.messages import Correction, EditedPicture, Stroke
+from matteworks_client.edits.messages import Correction, EditedPicture, PictureSubject, Stroke
 from matteworks_client.jobs import Batch, Item, StoredResult
 from matteworks_client.results import Account, Box, Cutout, Facts, Matte, Model, Size
 from matteworks_client.retrying import RetryPolicy
@@ -30,6 +30,7 @@ __all__ = [
     "MatteworksClient",
     "MatteworksError",
     "Model",
+    "PictureSubject",
     "RetryPolicy",
     "Size",
     "StoredResult",

@@ -168,7 +168,7 @@ def matte_of(answer: inference_pb2.SegmentResponse) -> Matte:
     return Matte(
         alpha=answer.matte.alpha,
         size=_size(answer.matte.size),
-        subject=_subject(answer.subject),
+        subject=subject_name(answer.subject),
         subject_confidence=answer.subject.confidence,
         model=answer.model,
         batch_item_count=answer.batch_item_count,
@@ -236,7 +236,7 @@ def _cutout(
         source_size=_size(rendering.source_size),
         foreground=Box(box.left_px, box.top_px, box.width_px, box.height_px),
         is_shrunk=rendering.is_shrunk,
-        subject=_subject(subject),
+        subject=subject_name(subject),
         subject_confidence=subject.confidence,
         model=model,
         stages_s=_stages(stages),
@@ -248,7 +248,8 @@ def _confidence(answer: compositor_pb2.RemoveBackgroundResponse) -> float | None
     return answer.matte_confidence if answer.HasField("matte_confidence") else None
 
 
-def _subject(subject: image_pb2.Subject) -> str:
+def subject_name(subject: image_pb2.Subject) -> str:
+    """What a subject is; empty when that was not determined."""
     name = _word(image_pb2.SubjectType.Name(subject.type), "SUBJECT_TYPE_")
     return "" if name == "unspecified" else name
 

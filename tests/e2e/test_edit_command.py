@@ -113,6 +113,28 @@ async def test_what_is_pointed_at_is_cut_out(running_stack: RunningStack, demo_p
             await client.select(demo_photo)
 
 
+def test_subjects_are_listed_and_cut_out_from_the_command_line(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    listed = edit(running_stack, "select", demo_photo, "--list")
+    assert listed.returncode == 0, listed.stderr
+    lines = listed.stdout.splitlines()
+    assert lines[0].split()[:2] == ["1", "person"]
+    done = edit(running_stack, "select", demo_photo, tmp_path / "one.png", "--subject", "1")
+    assert done.returncode == 0, done.stderr
+    each = edit(running_stack, "select", demo_photo, tmp_path / "part.webp", "--each")
+    assert each.returncode == 0, each.stderr
+    assert each.stdout.split() == [str(tmp_path / f"part-{n}.webp") for n in range(1, len(lines) + 1)]
+    pointed = edit(
+        running_stack, "select", demo_photo, tmp_path / "pointed.png", "--inside", "250,400",
+        "--matte-output", tmp_path / "matte.png",
+    )  # fmt: skip
+    assert pointed.returncode == 0, pointed.stderr
+    alphas = [np.asarray(opened(tmp_path / name))[..., -1] for name in ("one.png", "part-1.webp")]
+    assert (alphas[0] == alphas[1]).mean() > 0.99
+    assert np.asarray(opened(tmp_path / "matte.png"))[400, 250] > 250
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -125,6 +147,11 @@ async def test_what_is_pointed_at_is_cut_out(running_stack: RunningStack, demo_p
         (("upscale", "PHOTO", "OUT.png", "--scale", "16"), "2 or 4"),
         (("upscale", "PHOTO", "OUT.png", "--scale", "2", "--width", "900"), "one of both"),
         (("upscale", "PHOTO", "OUT.png", "--width", "90"), "512 × 512"),
+        (("select", "PHOTO", "OUT.png"), "at least one point"),
+        (("select", "PHOTO"), "--list"),
+        (("select", "PHOTO", "OUT.png", "--inside", "here"), "X,Y"),
+        (("select", "PHOTO", "OUT.png", "--subject", "19"), "There is no subject 19"),
+        (("select", "PHOTO", "OUT.png", "--each", "--inside", "1,1"), "--each"),
     ],
 )
 def test_what_cannot_be_meant_is_told(

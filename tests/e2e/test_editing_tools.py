@@ -146,6 +146,31 @@ def test_what_is_pointed_at_comes_with_its_mask(running_stack: RunningStack, pho
     assert np.abs(np.asarray(mask).astype(int) - alpha).max() <= 3
 
 
+def test_subjects_are_listed_for_nothing_and_taken_by_number(
+    running_stack: RunningStack, photo: bytes
+) -> None:
+    listed = call(running_stack, "subjects", photo)
+    assert listed.status_code == 200, listed.text
+    assert listed.headers["x-credits-charged"] == "0"
+    assert listed.headers["x-ratelimit-remaining"].isdecimal()
+    data = listed.json()["data"]
+    first = data["subjects"][0]
+    assert (data["width"], data["height"], first["subject"], first["type"]) == (512, 512, 1, "person")
+    left, top, right, bottom = first["box"]
+    assert 0 <= left < 250 < right <= 512
+    assert 0 <= top < 400 < bottom <= 512
+
+    one = call(running_stack, "magic-select", photo, subject="1")
+    alpha = np.asarray(picture_of(data_of(one, "maskUrl")))
+    assert one.headers["x-credits-charged"] == "1"
+    assert alpha[400, 250].max() > 250
+    each = call(running_stack, "magic-select", photo, each="true")
+    parts = data_of(each, "maskUrl", "subjects")["subjects"]
+    assert [part["subject"] for part in parts] == [one["subject"] for one in data["subjects"]]
+    assert each.headers["x-credits-charged"] == "1"
+    assert picture_of(parts[0]).size == (512, 512)
+
+
 @pytest.mark.parametrize(
     ("fields", "size"),
     [({}, (128, 80)), ({"scale": "4", "format": "jpg"}, (256, 160)), ({"target_width": "100"}, (100, 63))],
@@ -199,6 +224,11 @@ def test_a_small_picture_becomes_large(
         ("magic-select", {"points": "[[1, 1]]"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"points": "[[9000, 1, 1]]"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"points": json.dumps([[1, 1, 1]] * 1000)}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"subjects": "0"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"subject": "1,two"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"subjects": "[19]"}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"subjects": "9" * 5000}, (400, "INVALID_PARAMETER")),
+        ("magic-select", {"each": "true", "points": "[[1, 1, 1]]"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"box": "[1, 2, 3]"}, (400, "INVALID_PARAMETER")),
         ("magic-select", {"box": "[1, 2, 9000, 4]"}, (400, "INVALID_PARAMETER")),
         ("bg-removal", {"format": "psd"}, (400, "INVALID_PARAMETER")),

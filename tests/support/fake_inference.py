@@ -19,6 +19,8 @@ from matteworks.inference.v1 import inference_pb2, inference_pb2_grpc
 from matteworks_common.channels import channel_options
 from matteworks_common.errors import STATUS_DETAILS_KEY, MatteworksError, to_status
 from matteworks_common.settings import MEBIBYTE
+from matteworks_inference.tasks.selection.selection import PromptedMasks
+from matteworks_inference.tasks.selection.wire import answer
 
 Draw = Callable[[int, int], NDArray[np.uint8]]
 
@@ -64,6 +66,9 @@ class FakeInference:
     upscaler: str = "enlarger"
     tile_s: float = 0.0
     tiles: list[inference_pb2.UpscaleRequest] = field(default_factory=list)
+    detections: list[inference_pb2.Detection] = field(default_factory=list)
+    prompted: PromptedMasks | None = None
+    prompts: list[inference_pb2.PromptMaskRequest] = field(default_factory=list)
     port: int = 0
     requests: list[inference_pb2.SegmentRequest] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,7 +109,17 @@ class _Servicer(inference_pb2_grpc.InferenceServiceServicer):
             model="drawn",
             stages=[stage],
             batch_item_count=1,
+            detections=fake.detections,
         )
+
+    async def PromptMask(
+        self, request: inference_pb2.PromptMaskRequest, context: Any
+    ) -> inference_pb2.PromptMaskResponse:
+        if self._fake.prompted is None:
+            # As a service from before this call.
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
+        self._fake.prompts.append(request)
+        return await answer(self._fake.prompted, request)
 
     async def ListModels(
         self, request: inference_pb2.ListModelsRequest, context: Any

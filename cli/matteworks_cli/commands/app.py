@@ -29,6 +29,7 @@ from matteworks_cli.commands.batch import (
 from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
 from matteworks_cli.commands.edit import brush, crop, erase, expand, fill, upscale
+from matteworks_cli.commands.edit_select import select
 from matteworks_cli.commands.generated_configs import chart_config, compose_config, envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
 from matteworks_cli.commands.models import list_models, pull_models
@@ -85,6 +86,7 @@ _edit.command("fill")(_told_in_one_sentence(fill))
 _edit.command("expand")(_told_in_one_sentence(expand))
 _edit.command("upscale")(_told_in_one_sentence(upscale))
 _edit.command("brush")(_told_in_one_sentence(brush))
+_edit.command("select")(_told_in_one_sentence(select))
 _keys.command("create")(_told_in_one_sentence(create_key))
 _keys.command("list")(_told_in_one_sentence(list_keys))
 _keys.command("restrict")(_told_in_one_sentence(restrict_key))

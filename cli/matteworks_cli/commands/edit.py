@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -38,9 +39,7 @@ def crop(
     state: StateOption = DEFAULT_STATE_DIRECTORY,
 ) -> None:
     """Cut a part out of a picture. Give one of --box, --ratio and --subject."""
-    edges = [_length(part) for part in box.split(",")] if box else []
-    if edges and len(edges) != 4:
-        raise CommandFailed("--box has four values: LEFT,TOP,RIGHT,BOTTOM.", EXIT_USAGE)
+    edges = corners(box) if box else None
     room = _length(margin)
     _edit(
         target,
@@ -49,7 +48,7 @@ def crop(
         lambda client, format_: (
             client.crop(
                 photo,
-                box=(edges[0], edges[1], edges[2], edges[3]) if edges else None,
+                box=edges,
                 aspect_ratio=_ratio(ratio) if ratio else None,
                 margin=(room, room, room, room) if subject else None,
                 format=format_,
@@ -197,9 +196,23 @@ def _edit(
     target: str, state_path: Path, output: Path, make: Callable[[MatteworksClient, Format], bytes]
 ) -> None:
     """Reach the stack, make the picture, write it. Raises CommandFailed."""
+    format_ = file_type(output)
+    with editing(target, state_path) as client:
+        output.write_bytes(make(client, format_))
+    typer.echo(output)
+
+
+def file_type(output: Path) -> Format:
+    """What the ending says. Raises CommandFailed."""
     format_ = _FORMATS.get(output.suffix.lower())
     if format_ is None:
         raise CommandFailed(f"{output}: the ending is one of {', '.join(_FORMATS)}.", EXIT_USAGE)
+    return cast(Format, format_)
+
+
+@contextmanager
+def editing(target: str, state_path: Path) -> Iterator[MatteworksClient]:
+    """A client of the stack; what goes wrong with it is a CommandFailed."""
     facts = StateDirectory(state_path).read_facts()
     target = target or (facts.internal_target if facts else "")
     if not target:
@@ -208,13 +221,19 @@ def _edit(
         )
     try:
         with MatteworksClient(target, tls_directory=certificates(state_path)) as client:
-            image = make(client, cast(Format, format_))
-        output.write_bytes(image)
+            yield client
     except MatteworksError as error:
         raise CommandFailed(f"{error.reason_name}: {error.message}") from error
     except (OSError, ValueError) as error:
         raise CommandFailed(str(error), EXIT_USAGE) from error
-    typer.echo(output)
+
+
+def corners(text: str) -> tuple[Length, Length, Length, Length]:
+    """LEFT,TOP,RIGHT,BOTTOM of --box. Raises CommandFailed."""
+    edges = [_length(part) for part in text.split(",")]
+    if len(edges) != 4:
+        raise CommandFailed("--box has four values: LEFT,TOP,RIGHT,BOTTOM.", EXIT_USAGE)
+    return edges[0], edges[1], edges[2], edges[3]
 
 
 def _length(text: str) -> Length:

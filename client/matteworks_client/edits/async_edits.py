@@ -16,6 +16,7 @@ from matteworks_client.edits.messages import (
     Correction,
     EditedPicture,
     Margins,
+    PictureSubject,
     Stroke,
     StrokeKind,
 )
@@ -120,6 +121,25 @@ class AsyncEdits:
         request = messages.correct_request(picture, strokes, matte, mask, mask_kind, choices)
         return messages.correction_of(await self._call(self._edits.Correct, request, timeout_s))
 
+    async def list_subjects(
+        self, picture: Picture, *, timeout_s: float | None = None
+    ) -> list[PictureSubject]:
+        """What is in a picture, largest first, with the numbers that `select` takes; empty for nothing."""
+        request = messages.list_subjects_request(picture)
+        return messages.subjects_of(await self._call(self._edits.ListSubjects, request, timeout_s))
+
+    async def select_each(
+        self,
+        picture: Picture,
+        subjects: Sequence[int] = (),
+        *,
+        timeout_s: float | None = None,
+        **choices: Unpack[RenderChoices],
+    ) -> dict[int, Correction]:
+        """One cut-out for each subject, by its number; without `subjects` for all of them."""
+        request = messages.select_each_request(picture, subjects, choices)
+        return messages.each_of(await self._call(self._edits.Select, request, timeout_s))
+
     async def select(
         self,
         picture: Picture,
@@ -127,11 +147,12 @@ class AsyncEdits:
         outside: Sequence[tuple[float, float]] = (),
         *,
         box: Corners | None = None,
+        subjects: Sequence[int] = (),
         timeout_s: float | None = None,
         **choices: Unpack[RenderChoices],
     ) -> Correction:
         """The cut-out of what is pointed at: at most 100 points on it and beside it (x, y in pixels), a box
-        around it, or both. Its matte can be handed to `correct`.
+        around it, numbers from `list_subjects`, or several of these. Its matte can be handed to `correct`.
         """
-        request = messages.select_request(picture, inside, outside, box, choices)
+        request = messages.select_request(picture, inside, outside, box, subjects, choices)
         return messages.correction_of(await self._call(self._edits.Select, request, timeout_s))

@@ -19,7 +19,7 @@ from matteworks_client.choices import (
     render_options,
 )
 from matteworks_client.requests import new_request_id
-from matteworks_client.results import Box, Cutout, Size, cutout_from
+from matteworks_client.results import Box, Cutout, Size, cutout_from, subject_name
 
 # As long as the service gives a picture that a network draws on few cores.
 UPSCALE_TIMEOUT_S: Final = 180.0
@@ -58,6 +58,20 @@ class Correction:
 
     cutout: Cutout
     matte: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSubject:
+    """A subject of a picture. `type` and `label` are empty and `score` is 0 when nobody recognised it;
+    `coverage` is its share of the picture, 0 to 1.
+    """
+
+    number: int
+    box: Box
+    type: str
+    label: str
+    score: float
+    coverage: float
 
 
 def crop_request(
@@ -185,22 +199,65 @@ def select_request(
     inside: Sequence[tuple[float, float]],
     outside: Sequence[tuple[float, float]],
     box: Corners | None,
+    subjects: Sequence[int],
     choices: RenderChoices,
 ) -> edit_pb2.SelectRequest:
-    """Raises ValueError without a point and a box."""
-    if not inside and not outside and box is None:
-        raise ValueError("give at least one point, or a box")
+    """Raises ValueError without a point, a box and a subject."""
+    if not inside and not outside and box is None and not subjects:
+        raise ValueError("give at least one point, a box, or the number of a subject")
     request = edit_pb2.SelectRequest(
         request_id=new_request_id(),
         image=picture_bytes(picture),
         inside_points=[edit_pb2.Point(x_px=x, y_px=y) for x, y in inside],
         outside_points=[edit_pb2.Point(x_px=x, y_px=y) for x, y in outside],
+        subjects=subjects,
         options=render_options(choices),
     )
     if box is not None:
         left, top, right, bottom = map(length, box)
         request.box.CopyFrom(compositor_pb2.Region(left=left, top=top, right=right, bottom=bottom))
     return request
+
+
+def select_each_request(
+    picture: Picture, subjects: Sequence[int], choices: RenderChoices
+) -> edit_pb2.SelectRequest:
+    """Without `subjects` all of them."""
+    return edit_pb2.SelectRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        subjects=subjects,
+        grouping=edit_pb2.SUBJECT_GROUPING_EACH,
+        options=render_options(choices),
+    )
+
+
+def list_subjects_request(picture: Picture) -> edit_pb2.ListSubjectsRequest:
+    """What is in a picture."""
+    return edit_pb2.ListSubjectsRequest(request_id=new_request_id(), image=picture_bytes(picture))
+
+
+def subjects_of(answer: edit_pb2.ListSubjectsResponse) -> list[PictureSubject]:
+    """The subjects, largest first."""
+    return [
+        PictureSubject(
+            number=one.number,
+            box=Box(one.box.left_px, one.box.top_px, one.box.width_px, one.box.height_px),
+            type=subject_name(one.subject),
+            label=one.label,
+            score=one.subject.confidence,
+            coverage=one.coverage,
+        )
+        for one in answer.subjects
+    ]
+
+
+def each_of(answer: edit_pb2.SelectResponse) -> dict[int, Correction]:
+    """Cut-outs by the number of their subject."""
+    return {
+        one.number: Correction(cutout_from(one.rendering, answer.stages), one.matte_image)
+        for one in answer.cutouts
+    }
 
 
 def edited_of(

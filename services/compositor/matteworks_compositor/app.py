@@ -23,10 +23,11 @@ from matteworks_compositor.compositor import Compositor
 from matteworks_compositor.editing.corrector import Corrector
 from matteworks_compositor.editing.editor import Editor
 from matteworks_compositor.editing.enlarger import Enlarger
-from matteworks_compositor.editing.kept_mattes import KeptMattes
+from matteworks_compositor.editing.kept_mattes import keep_mattes
 from matteworks_compositor.editing.network_mattes import NetworkMattes
 from matteworks_compositor.editing.painting.by_prompt import Painting
 from matteworks_compositor.editing.painting.client import PaintingClient
+from matteworks_compositor.editing.prompted_masks import PromptedMasks
 from matteworks_compositor.editing.selector import Selector
 from matteworks_compositor.editing.servicer import EditServicer
 from matteworks_compositor.editing.workbench import Workbench
@@ -94,9 +95,16 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             UpscalingClient(channel, settings.inference_timeout_s),
             network_pixels=settings.upscale_network_megapixels * 1e6,
         )
-        network_mattes = NetworkMattes(compositor, decoder, executor, KeptMattes(clock))
+        network_mattes = NetworkMattes(compositor, decoder, executor, keep_mattes(clock))
         corrector = Corrector(compositor, network_mattes, decoder, executor, threads=threads)
-        selector = Selector(compositor, network_mattes, decoder, executor, threads=threads)
+        selector = Selector(
+            compositor,
+            network_mattes,
+            PromptedMasks(channel, settings.inference_timeout_s, clock),
+            decoder,
+            executor,
+            threads=threads,
+        )
 
         def add_servicers(server: grpc.aio.Server) -> None:
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(

@@ -48,6 +48,8 @@ class Rendered:
     confidence: float
     model: str
     matte_confidence: float | None = None
+    # What the network said; None: it was not asked.
+    segmentation: Segmentation | None = None
 
 
 class Compositor:
@@ -85,23 +87,23 @@ class Compositor:
             with stages.measure("queue"):
                 weight = max(_megapixels(job) for job in jobs)
                 await admitted.enter_async_context(self._admission.admit(weight, remaining_s))
-            first, known = await self._run(jobs[0], stages)
+            first = await self._run(jobs[0], stages)
             results = [first]
             for number, job in enumerate(jobs[1:], 2):
                 with stages.measure(f"output.{number}"):
-                    rendered, _ = await self._run(replace(job, known=known), Stages())
+                    rendered = await self._run(replace(job, known=first.segmentation), Stages())
                 results.append(rendered)
-                self._check_result(sum(len(result.content) for result in results))
+                self.check_result(sum(len(result.content) for result in results))
         return results
 
-    async def _run(self, job: Job, stages: Stages) -> tuple[Rendered, Segmentation | None]:
+    async def _run(self, job: Job, stages: Stages) -> Rendered:
         state = await self._pipeline.run(job, stages)
-        self._check_result(len(state.encoded))
+        self.check_result(len(state.encoded))
         for name, duration_s in stages.durations_s:
             if name in self._step_names:
                 self._metrics.observe_step(name, duration_s)
         self._metrics.count_result(state.encoded_format, len(state.encoded), job.picture.header.pixel_count)
-        rendered = Rendered(
+        return Rendered(
             content=state.encoded,
             format=state.encoded_format,
             size=made(state.plan).canvas,
@@ -112,10 +114,11 @@ class Compositor:
             confidence=state.subject_confidence,
             model=state.model,
             matte_confidence=state.segmentation.matte_confidence if state.segmentation else None,
+            segmentation=state.segmentation,
         )
-        return rendered, state.segmentation
 
-    def _check_result(self, size_bytes: int) -> None:
+    def check_result(self, size_bytes: int) -> None:
+        """Raise InvalidPicture (RESOLUTION_TOO_HIGH) when no message can hold so much."""
         if size_bytes > self._max_result_bytes:
             raise InvalidPicture(
                 reasons.ERROR_REASON_RESOLUTION_TOO_HIGH,

@@ -17,10 +17,11 @@ from matteworks_common.channels import call
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, Unavailable
 from matteworks_common.shared_memory import Lender, NotShared
+from matteworks_compositor.kernels.subjects import Sighting
 from matteworks_compositor.options.model import Quality, SubjectType
 from matteworks_imaging.box import Size
 
-__all__ = ["InferenceClient", "MatteSource", "Segmentation"]
+__all__ = ["InferenceClient", "MatteSource", "Segmentation", "read_matte"]
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ class Segmentation:
     """A matte (h×w, stretched over what was sent) and what is known of the subject.
 
     `subject_type` is UNSPECIFIED when nothing was detected. `stages` are names and seconds.
+    `sightings` are the things that were seen in what was sent, in the matte or not.
     """
 
     matte: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Segmentation:
     stages: tuple[tuple[str, float], ...] = ()
     # How likely the matte is right, 0 to 1; None: not estimated.
     matte_confidence: float | None = None
+    sightings: tuple[Sighting, ...] = ()
 
 
 class MatteSource(Protocol):
@@ -91,10 +94,11 @@ class InferenceClient:
         )
         response = await self._answer(request, pixels)
         return Segmentation(
-            matte=_read_matte(response.matte),
+            matte=read_matte(response.matte),
             subject_type=_read_type(response.subject.type),
             confidence=response.subject.confidence,
             model=response.model,
+            sightings=tuple(_read_sighting(detection) for detection in response.detections),
             stages=tuple((stage.stage, stage.duration.ToNanoseconds() / 1e9) for stage in response.stages),
             matte_confidence=response.matte_confidence if response.HasField("matte_confidence") else None,
         )
@@ -135,7 +139,8 @@ class InferenceClient:
         return await call(self._stub.Segment, request, timeout_s=self._timeout_s)
 
 
-def _read_matte(message: image_pb2.Matte) -> NDArray[np.uint8]:
+def read_matte(message: image_pb2.Matte) -> NDArray[np.uint8]:
+    """h×w, 0 to 255. Raises Unavailable (ENGINE_FAILED) for one that does not fit its own size."""
     width_px, height_px = message.size.width_px, message.size.height_px
     if width_px < 1 or height_px < 1 or len(message.alpha) != width_px * height_px:
         raise Unavailable(
@@ -143,6 +148,19 @@ def _read_matte(message: image_pb2.Matte) -> NDArray[np.uint8]:
             reason=reasons.ERROR_REASON_ENGINE_FAILED,
         )
     return np.frombuffer(message.alpha, np.uint8).reshape(height_px, width_px)
+
+
+def _read_sighting(message: inference_pb2.Detection) -> Sighting:
+    left, top = (min(max(edge, 0.0), 1.0) for edge in (message.left, message.top))
+    return Sighting(
+        label=message.label,
+        type=_read_type(message.type),
+        score=message.score,
+        left=left,
+        top=top,
+        right=min(max(message.right, left), 1.0),
+        bottom=min(max(message.bottom, top), 1.0),
+    )
 
 
 def _read_type(number: int) -> SubjectType:

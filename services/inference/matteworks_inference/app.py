@@ -41,9 +41,11 @@ from matteworks_inference.engines.threads import DeviceThreads, usable_processor
 from matteworks_inference.metrics import InferenceMetrics
 from matteworks_inference.networks.graph import GraphError
 from matteworks_inference.networks.graph_store import GraphStore
+from matteworks_inference.networks.promptable import find_promptable
 from matteworks_inference.networks.registry import (
     ModelEntry,
     Registry,
+    RegistryError,
     UnknownModel,
     WrongWeights,
     load_registry,
@@ -65,6 +67,8 @@ from matteworks_inference.tasks.inpainting.servicer import INPAINTING_NAME, Inpa
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels
 from matteworks_inference.tasks.segmentation.mattes import Mattes
 from matteworks_inference.tasks.segmentation.segmenter import Segmenter
+from matteworks_inference.tasks.selection.networks import PromptableNetworks
+from matteworks_inference.tasks.selection.selection import PromptedMasks
 from matteworks_inference.tasks.upscaling.upscaler import Upscaler
 
 SERVICE_NAME: Final = "matteworks.inference.v1.InferenceService"
@@ -181,11 +185,18 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
         # Tiles have a pace of their own.
         admission=PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
     )
+    prompted = PromptedMasks(
+        await loop.run_in_executor(workers, _open_promptable, settings, thread_count),
+        PictureAdmission(settings.max_requests, settings.max_wait_s, given.clock, metrics),
+        given.clock,
+    )
+    opened.callback(prompted.close)
     directory = settings.shared_memory_directory
     borrower = Borrower(Path(directory), workers) if directory else None
     servicer = InferenceServicer(
         mattes,
         upscaler,
+        prompted,
         engine,
         quality=settings.quality,
         borrower=borrower,
@@ -270,6 +281,21 @@ def _device_memory_reader(settings: InferenceSettings) -> Callable[[], DeviceMem
             return nothing
 
     return read
+
+
+def _open_promptable(settings: InferenceSettings, thread_count: int) -> PromptableNetworks | None:
+    """The operator's network of the SAM family, where there is one. Raises SettingsError."""
+    try:
+        found = find_promptable(settings.model_directory)
+        if found is None:
+            return None
+        entry, encoder, decoder = found
+        providers = ["CPUExecutionProvider"]
+        if settings.device != "cpu":
+            providers.insert(0, "CUDAExecutionProvider")
+        return PromptableNetworks(entry, encoder, decoder, threads=thread_count, providers=providers)
+    except (WrongWeights, RegistryError, EngineUnavailable) as error:
+        raise SettingsError(str(error)) from error
 
 
 def _http(

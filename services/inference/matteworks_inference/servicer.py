@@ -16,8 +16,11 @@ from matteworks_common.vocabulary import SUBJECT_TYPES, subject_type_name
 from matteworks_inference.engines.contract import Engine
 from matteworks_inference.networks.registry import ModelEntry
 from matteworks_inference.picture import Picture, picture_from_pixels, pixels_size_bytes
+from matteworks_inference.subject.evidence import Detection, subject_type_of
 from matteworks_inference.tasks.segmentation.loaded_models import LoadedModels, Quality
 from matteworks_inference.tasks.segmentation.mattes import Mattes, Wish
+from matteworks_inference.tasks.selection.selection import PromptedMasks
+from matteworks_inference.tasks.selection.wire import answer
 from matteworks_inference.tasks.upscaling.upscaler import Upscaler
 
 _QUALITIES: Final[dict[int, Quality]] = {
@@ -25,6 +28,10 @@ _QUALITIES: Final[dict[int, Quality]] = {
     image_pb2.QUALITY_BALANCED: "balanced",
     image_pb2.QUALITY_BEST: "best",
 }
+
+
+# More than a picture has; what is less sure than these is noise.
+MAX_DETECTIONS: Final = 50
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -36,6 +43,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self,
         mattes: Mattes,
         upscaler: Upscaler,
+        prompted: PromptedMasks,
         engine: Engine,
         *,
         quality: Quality,
@@ -44,6 +52,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> None:
         self._mattes = mattes
         self._upscaler = upscaler
+        self._prompted = prompted
         self._engine = engine
         self._quality: Quality = quality
         self._borrower = borrower
@@ -72,6 +81,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             stages=stages.to_proto(),
             batch_item_count=segmented.batch_item_count,
             matte_confidence=segmented.confidence,
+            detections=[_write_detection(detection) for detection in segmented.detections[:MAX_DETECTIONS]],
         )
         # In place: a Matte that is handed over would be copied once more.
         response.matte.alpha = segmented.matte.tobytes()
@@ -94,6 +104,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         response.pixels.rgb = upscaled.pixels.tobytes()
         response.pixels.size.height_px, response.pixels.size.width_px = upscaled.pixels.shape[:2]
         return response
+
+    async def PromptMask(
+        self, request: inference_pb2.PromptMaskRequest, context: Any
+    ) -> inference_pb2.PromptMaskResponse:
+        return await answer(self._prompted, request)
 
     async def ListModels(
         self, request: inference_pb2.ListModelsRequest, context: Any
@@ -177,3 +192,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             else inference_pb2.MODEL_TASK_SEGMENTATION,
             loads_on_use=is_own_upscaler,
         )
+
+
+def _write_detection(detection: Detection) -> inference_pb2.Detection:
+    return inference_pb2.Detection(
+        type=SUBJECT_TYPES[subject_type_of(detection.label)],
+        label=detection.label,
+        score=detection.score,
+        left=detection.left,
+        top=detection.top,
+        right=detection.right,
+        bottom=detection.bottom,
+    )

@@ -129,6 +129,10 @@ class EditClient:
         """A cut-out of what is pointed at."""
         return await call(self._stub.Select, request, timeout_s=self._timeout_s)
 
+    async def list_subjects(self, request: edit_pb2.ListSubjectsRequest) -> edit_pb2.ListSubjectsResponse:
+        """What is in a picture, with numbers."""
+        return await call(self._stub.ListSubjects, request, timeout_s=self._timeout_s)
+
     async def expand(self, request: edit_pb2.ExpandRequest) -> edit_pb2.ExpandResponse:
         """A picture with more room around it."""
         return await call(self._stub.Expand, request, timeout_s=self._timeout_s)

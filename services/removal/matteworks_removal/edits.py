@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from google.protobuf import duration_pb2
 
@@ -19,18 +20,24 @@ from matteworks_removal.ledger import Ledger
 from matteworks_removal.service import Counting, Progress
 from matteworks_removal.sources import Picture, PictureFetcher, PictureSource, load_picture
 
+T = TypeVar("T")
+
 __all__ = ["Edit", "EditOrder", "EditedPicture", "PaidEdits"]
 
 
 @dataclass(frozen=True, slots=True)
 class EditedPicture:
-    """What a tool made; `others` are further pictures, such as a mask, by name."""
+    """What a tool made; `others` are further pictures, such as a mask, by name. Where each subject comes
+    alone it is that of `number`, and `more` are the rest.
+    """
 
     content: bytes
     format: compositor_pb2.OutputFormat.ValueType
     width_px: int
     height_px: int
     others: Mapping[str, bytes] = field(default_factory=dict)
+    number: int = 0
+    more: Sequence[EditedPicture] = ()
 
     @classmethod
     def from_proto(cls, picture: edit_pb2.EditedPicture) -> EditedPicture:
@@ -39,8 +46,8 @@ class EditedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class EditOrder:
-    """A picture and what to do with it.
+class EditOrder(Generic[T]):
+    """A picture and what to do with it: edit it, or say something of it.
 
     `others` are further pictures that the tool needs, by the names that `perform` knows. `parameters` is
     whatever else makes two results different: equal orders of one account within a few seconds are charged
@@ -48,7 +55,7 @@ class EditOrder:
     """
 
     source: PictureSource
-    perform: Callable[[EditClient, bytes, Mapping[str, bytes]], Awaitable[EditedPicture]]
+    perform: Callable[[EditClient, bytes, Mapping[str, bytes]], Awaitable[T]]
     price: auth_pb2.Price
     parameters: bytes
     counting: Counting
@@ -58,10 +65,10 @@ class EditOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Generic[T]):
     """A result that has been paid for."""
 
-    picture: EditedPicture
+    result: T
     source_width_px: int
     source_height_px: int
     charged_credits_milli: int
@@ -83,10 +90,10 @@ class PaidEdits:
     async def edit(
         self,
         caller: auth_pb2.AuthenticateResponse,
-        order: EditOrder,
+        order: EditOrder[T],
         progress: Progress,
-        keep: Callable[[EditedPicture], Awaitable[None]] | None = None,
-    ) -> Edit:
+        keep: Callable[[T], Awaitable[None]] | None = None,
+    ) -> Edit[T]:
         """Get the pictures, check them, hold credits, edit, keep, charge.
 
         `keep` stores the result before it is charged, and may refuse. Raises the MatteworksError of the
@@ -126,7 +133,7 @@ class PaidEdits:
         return Edit(edited, header.width_px, header.height_px, charged_milli, hold.reservation.is_repeat)
 
     async def _load(
-        self, caller: auth_pb2.AuthenticateResponse, order: EditOrder, progress: Progress
+        self, caller: auth_pb2.AuthenticateResponse, order: EditOrder[T], progress: Progress
     ) -> tuple[Picture, dict[str, Picture]]:
         most = min(order.max_file_bytes, caller.plan_details.max_file_bytes or order.max_file_bytes)
 
@@ -139,7 +146,7 @@ class PaidEdits:
 
 def _fingerprint(
     caller: auth_pb2.AuthenticateResponse,
-    order: EditOrder,
+    order: EditOrder[T],
     picture: Picture,
     others: Mapping[str, Picture],
 ) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,17 +13,27 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
+from matteworks.common.v1 import image_pb2
 from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks.compositor.v1 import edit_pb2 as edit
 from matteworks.compositor.v1 import edit_pb2_grpc
+from matteworks.inference.v1 import inference_pb2
+from matteworks_common.clock import SystemClock
 from matteworks_common.errors import InvalidField, MatteworksError, from_rpc_error
 from matteworks_compositor.app import build
+from matteworks_inference.metrics import InferenceMetrics
+from matteworks_inference.networks.promptable import find_promptable
+from matteworks_inference.queueing.door import PictureAdmission
+from matteworks_inference.tasks.selection.networks import PromptableNetworks
+from matteworks_inference.tasks.selection.selection import PromptedMasks
 from tests.component.compositor.conftest import settings_for
 from tests.component.compositor.pictures import decoded, encoded
 from tests.support.fake_inference import FakeInference, box_matte, empty_matte, running_inference
 from tests.support.harness import channel_to
+from tests.support.tiny_promptable import write_promptable
 
 WIDTH, HEIGHT = 240, 160
 RED, BLUE, GREEN = (60, 80), (180, 80), (120, 20)
@@ -45,6 +57,9 @@ class Pointer:
         )
         return await self.stub.Select(request, timeout=60)
 
+    async def subjects(self, image: bytes) -> edit.ListSubjectsResponse:
+        return await self.stub.ListSubjects(edit.ListSubjectsRequest(image=image), timeout=60)
+
     async def refusal(self, image: bytes, **more: Any) -> MatteworksError:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await self.select(image, **more)
@@ -57,6 +72,30 @@ async def pointer() -> AsyncIterator[Pointer]:
         settings = settings_for(inference)
         async with channel_to(await build(settings), settings) as channel:
             yield Pointer(edit_pb2_grpc.EditServiceStub(channel), inference)
+
+
+@asynccontextmanager
+async def another_compositor(pointer: Pointer) -> AsyncIterator[Pointer]:
+    """One that has not been told yet that there is no promptable network."""
+    settings = settings_for(pointer.inference)
+    async with channel_to(await build(settings), settings) as channel:
+        yield Pointer(edit_pb2_grpc.EditServiceStub(channel), pointer.inference)
+
+
+@contextmanager
+def promptable(directory: Path) -> Iterator[PromptedMasks]:
+    """A small promptable network that runs for real."""
+    write_promptable(directory)
+    found = find_promptable(directory)
+    assert found is not None
+    networks = PromptableNetworks(*found, threads=1, providers=["CPUExecutionProvider"])
+    clock = SystemClock()
+    admission = PictureAdmission(8, 30, clock, InferenceMetrics(CollectorRegistry()))
+    prompted = PromptedMasks(networks, admission, clock)
+    try:
+        yield prompted
+    finally:
+        prompted.close()
 
 
 def two_squares() -> NDArray[np.uint8]:
@@ -75,6 +114,34 @@ def both(width_px: int, height_px: int) -> NDArray[np.uint8]:
         for x in (30, 150)
     )
     return np.asarray(np.maximum(left, right), np.uint8)
+
+
+def both_unequal(width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """The same, the red square ten columns narrower."""
+    matte = both(width_px, height_px)
+    matte[:, round(80 * width_px / WIDTH) : width_px // 2] = 0
+    return matte
+
+
+def seen(
+    label: str,
+    kind: image_pb2.SubjectType.ValueType,
+    score: float,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+) -> inference_pb2.Detection:
+    """A thing that the detector saw, in pixels."""
+    return inference_pb2.Detection(
+        label=label,
+        type=kind,
+        score=score,
+        left=left / WIDTH,
+        top=top / HEIGHT,
+        right=right / WIDTH,
+        bottom=bottom / HEIGHT,
+    )
 
 
 def solid(matte: NDArray[np.uint8]) -> tuple[float, float]:
@@ -155,17 +222,159 @@ async def test_the_result_takes_the_options_of_a_removal(pointer: Pointer) -> No
     assert answer.rendering.size.width_px < 70
 
 
+async def test_subjects_are_listed_largest_first_with_what_was_seen_there(pointer: Pointer) -> None:
+    pointer.inference.draw = both_unequal
+    pointer.inference.detections = [seen("dog", image_pb2.SUBJECT_TYPE_ANIMAL, 0.8, 150, 50, 210, 110)]
+    answer = await pointer.subjects(encoded(two_squares()))
+    assert (answer.size.width_px, answer.size.height_px) == (WIDTH, HEIGHT)
+    first, second = answer.subjects
+    assert (first.number, first.label, first.subject.type) == (1, "dog", image_pb2.SUBJECT_TYPE_ANIMAL)
+    assert first.subject.confidence == pytest.approx(0.8)
+    assert (first.box.left_px, first.box.top_px, first.box.width_px, first.box.height_px) == (150, 50, 60, 60)
+    assert first.coverage == pytest.approx(60 * 60 / (WIDTH * HEIGHT), rel=0.02)
+    assert (second.number, second.label, second.subject.type) == (2, "", image_pb2.SUBJECT_TYPE_UNSPECIFIED)
+    assert second.box.left_px == 30
+
+
+async def test_subjects_come_by_number_alone_and_together(pointer: Pointer) -> None:
+    pointer.inference.draw = both_unequal
+    image = encoded(two_squares())
+    blue, red = [decoded((await pointer.select(image, subjects=[number])).matte_image) for number in (1, 2)]
+    together = decoded((await pointer.select(image, subjects=[2, 1, 2])).matte_image)
+    assert solid(blue)[1] > 0.99
+    assert red[54:106, 34:76].min() > 200
+    assert not blue[:, :100].any()
+    assert not red[:, 140:].any()
+    plain = both_unequal(WIDTH, HEIGHT)
+    assert np.abs(together.astype(int) - plain).max() <= 2, "all of them are what a removal keeps"
+    assert len(pointer.inference.requests) == 1
+
+
+async def test_one_call_gives_a_cut_out_for_each_subject(pointer: Pointer) -> None:
+    pointer.inference.draw = both_unequal
+    image = encoded(two_squares())
+    each = {"grouping": edit.SUBJECT_GROUPING_EACH, "options": pb.RenderOptions(crop=pb.Crop())}
+    everything = await pointer.select(image, **each)
+    assert [one.number for one in everything.cutouts] == [1, 2]
+    assert [one.rendering.size.width_px for one in everything.cutouts] == [60, 50]
+    assert not everything.matte_image
+    named = await pointer.select(image, subjects=[2], **each)
+    assert [one.number for one in named.cutouts] == [2]
+    assert named.cutouts[0].matte_image == everything.cutouts[1].matte_image
+
+
+async def test_a_point_adds_to_a_subject_and_another_takes_away(pointer: Pointer) -> None:
+    pointer.inference.draw = both
+    image = encoded(two_squares())
+    added = solid(decoded((await pointer.select(image, [BLUE], subjects=[1])).matte_image))
+    assert min(added) > 0.99
+    left = solid(decoded((await pointer.select(image, (), [BLUE], subjects=[1, 2])).matte_image))
+    assert left[0] > 0.99
+    assert left[1] < 0.01
+
+
+async def test_two_people_in_one_part_are_two_subjects(pointer: Pointer) -> None:
+    pointer.inference.draw = box_matte(30 / WIDTH, 50 / HEIGHT, 210 / WIDTH, 110 / HEIGHT)
+    picture = two_squares()
+    picture[50:110, 90:120], picture[50:110, 120:150] = picture[50:110, 60:90], picture[50:110, 180:210]
+    pointer.inference.detections = [
+        seen("person", image_pb2.SUBJECT_TYPE_PERSON, score, left, 50, right, 110)
+        for score, left, right in ((0.9, 30, 118), (0.6, 122, 210))
+    ]
+    pointer.inference.detections.append(
+        seen("footwear", image_pb2.SUBJECT_TYPE_PRODUCT, 0.9, 30, 90, 60, 110)
+    )
+    image = encoded(picture)
+    assert [one.label for one in (await pointer.subjects(image)).subjects] == ["person", "person"]
+    answer = await pointer.select(image, grouping=edit.SUBJECT_GROUPING_EACH)
+    mattes = [decoded(one.matte_image) for one in answer.cutouts]
+    left, right = sorted(mattes, key=lambda matte: -int(matte[80, 60]))
+    assert left[54:106, 34:112].min() > 200
+    assert right[54:106, 128:206].min() > 200
+    assert int(left[54:106, 128:206].max()) == int(right[54:106, 34:112].max()) == 0
+
+
+async def test_a_small_part_in_the_box_of_a_thing_belongs_to_it(pointer: Pointer) -> None:
+    def with_a_speck(width_px: int, height_px: int) -> NDArray[np.uint8]:
+        matte = both(width_px, height_px)
+        matte[30:44, 60:74] = 255
+        return matte
+
+    pointer.inference.draw = with_a_speck
+    image = encoded(two_squares())
+    assert len((await pointer.subjects(image)).subjects) == 3
+    pointer.inference.detections = [seen("person", image_pb2.SUBJECT_TYPE_PERSON, 0.9, 30, 28, 90, 110)]
+    other = encoded(np.ascontiguousarray(two_squares() // 2))
+    boxes = [one.box for one in (await pointer.subjects(other)).subjects]
+    assert [(box.top_px, box.height_px) for box in boxes] == [(30, 80), (50, 60)]
+
+
+async def test_a_picture_without_a_subject_has_an_empty_list(pointer: Pointer) -> None:
+    pointer.inference.draw = empty_matte
+    image = encoded(two_squares())
+    assert not (await pointer.subjects(image)).subjects
+    for asked in ({"subjects": [1]}, {"grouping": edit.SUBJECT_GROUPING_EACH}):
+        assert (await pointer.refusal(image, **asked)).reason == reasons.ERROR_REASON_UNKNOWN_FOREGROUND
+    assert len(pointer.inference.requests) == 1
+
+
+async def test_a_subject_that_is_not_there_is_told_with_those_that_are(pointer: Pointer) -> None:
+    pointer.inference.draw = both
+    error = await pointer.refusal(encoded(two_squares()), subjects=[1, 3])
+    assert isinstance(error, InvalidField)
+    assert error.field == "subjects[1]"
+    assert "1 to 2" in error.message
+
+
+async def test_the_operators_promptable_network_decides_and_the_matte_has_the_edges(
+    pointer: Pointer, tmp_path: Path
+) -> None:
+    """Red and blue are one part of the matte: without the network a point on one of them takes both."""
+    pointer.inference.draw = box_matte(30 / WIDTH, 50 / HEIGHT, 210 / WIDTH, 110 / HEIGHT)
+    image = encoded(two_squares())
+    assert min(solid(decoded((await pointer.select(image, [RED])).matte_image))) > 0.99
+    with promptable(tmp_path) as prompted:
+        pointer.inference.prompted = prompted
+        async with another_compositor(pointer) as asked:
+            red, blue = solid(decoded((await asked.select(image, [RED])).matte_image))
+            assert red > 0.99
+            assert blue == 0
+            box = pb.Region(left=px(140), top=px(40), right=px(220), bottom=px(120))
+            red, blue = solid(decoded((await asked.select(image, [BLUE], box=box)).matte_image))
+            assert red == 0
+            assert blue > 0.99
+            await asked.select(image, subjects=[1])
+    assert len(pointer.inference.prompts) == 2, "a number is no prompt"
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [
         ({}, "inside_points"),
+        ({"subjects": [0]}, "subjects[0]"),
+        ({"subjects": [1, -2]}, "subjects[1]"),
+        ({"subjects": [1] * 21}, "subjects"),
+        ({"subjects": [1], "grouping": 7}, "grouping"),
+        ({"inside": [RED], "grouping": edit.SUBJECT_GROUPING_EACH}, "grouping"),
         ({"inside": [(240.0, 80.0)]}, "inside_points[0]"),
         ({"inside": [(-0.5, 80.0)]}, "inside_points[0]"),
         ({"inside": [(float("nan"), 80.0)]}, "inside_points[0]"),
         ({"inside": [RED], "outside": [GREEN, (10.0, 160.0)]}, "outside_points[1]"),
         ({"inside": [RED] * 1000}, "inside_points"),
     ],
-    ids=["no points", "right of it", "left of it", "nowhere", "outside, below it", "1,000 points"],
+    ids=[
+        "no points",
+        "subject 0",
+        "subject -2",
+        "21 subjects",
+        "no grouping",
+        "points and each",
+        "right of it",
+        "left of it",
+        "nowhere",
+        "outside, below it",
+        "1,000 points",
+    ],
 )
 async def test_bad_points_are_refused_before_any_network(
     pointer: Pointer, given: dict[str, Any], field: str

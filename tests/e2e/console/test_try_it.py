@@ -159,6 +159,77 @@ async def test_the_brush_works_by_keyboard(visit: Visit, demo_photo: Path) -> No
         assert await alpha_at(page, 0.49, 0.5) == 255
 
 
+async def test_a_click_selects_and_undo_the_brush_and_the_download_go_on_from_there(
+    visit: Visit, demo_photo: Path
+) -> None:
+    async with visit() as visitor:
+        page = visitor.page
+        await choose(visitor, demo_photo)
+        await page.check("[name=tool][value=select]")
+        await expect(page.locator("#subjects label").first).to_contain_text("1 person")
+        picture = page.locator("#after")
+        await picture.scroll_into_view_if_needed()
+        place = await picture.bounding_box()
+        assert place is not None
+
+        async def click(x: float, y: float) -> None:
+            async with page.expect_response("**/api/tools/magic-select/image") as waiting:
+                await picture.click(position={"x": x * place["width"], "y": y * place["height"]})
+            assert (await waiting.value).status == 200
+            await expect(page.locator("#undo")).to_be_enabled()
+            await expect(page.locator(".is-busy")).to_have_count(0)
+
+        # The wall beside the head, which no removal keeps; then the person alone.
+        await click(0.9, 0.05)
+        wall = opened(await download(page))
+        assert "Charged: 1 credit" in await page.inner_text("#facts")
+        await click(0.49, 0.78)
+        person = opened(await download(page))
+        await page.check("[name=way][value=add]")
+        await click(0.9, 0.05)
+        both = opened(await download(page))
+        await page.click("#undo")
+        undone = opened(await download(page))
+        await page.check("[name=tool][value=erase]")
+        await picture.click(position={"x": 0.49 * place["width"], "y": 0.78 * place["height"]})
+        erased = opened(await download(page))
+
+    beside, on = (461, 26), (251, 400)
+    alphas = [(cut.getpixel(beside)[3], cut.getpixel(on)[3]) for cut in (wall, person, both, undone, erased)]
+    assert alphas == [(255, 0), (0, 255), (255, 255), (0, 255), (0, 0)]
+
+
+async def test_subjects_are_chosen_by_keyboard_and_asked_for_once(visit: Visit, demo_photo: Path) -> None:
+    async with visit() as visitor:
+        page = visitor.page
+        await choose(visitor, demo_photo)
+        calls: list[str] = []
+        page.on("request", lambda request: calls.append(request.url) if request.method == "POST" else None)
+        await page.focus("[name=tool][value=compare]")
+        for _ in range(3):
+            await page.keyboard.press("ArrowRight")
+        assert await page.is_checked("[name=tool][value=select]")
+        first = page.locator("#subjects input").first
+        await first.focus()
+        await page.keyboard.press("Space")
+        await expect(page.locator("#undo")).to_be_enabled()
+        await page.keyboard.press("Control+z")
+        await expect(first).not_to_be_checked()
+        await page.keyboard.press("Space")
+        await expect(page.locator("#undo")).to_be_enabled()
+        await page.focus("#after")
+        await page.keyboard.press("ArrowDown")
+        async with page.expect_response("**/api/tools/magic-select/image"):
+            await page.keyboard.press("Enter")
+        chosen = opened(await download(page))
+
+    assert [url.rpartition("/tools/")[2] for url in calls] == [
+        "subjects", "magic-select/image", "magic-select/image",
+    ]  # fmt: skip
+    assert chosen.getpixel((256, 264))[3] == 255
+    assert chosen.getpixel((5, 5))[3] == 0
+
+
 async def test_colour_crop_and_format_reach_the_file_without_another_charge(
     visit: Visit, demo_photo: Path
 ) -> None:
@@ -308,6 +379,11 @@ async def test_everybody_can_use_the_page(
         await visitor.look(scheme, width_px)
         await choose(visitor, demo_photo)
 
+        assert await visitor.check(axe) == []
+        assert not await visitor.is_scrolling_sideways()
+
+        await visitor.page.check("[name=tool][value=select]")
+        await expect(visitor.page.locator("#subjects label").first).to_be_visible()
         assert await visitor.check(axe) == []
         assert not await visitor.is_scrolling_sideways()
 

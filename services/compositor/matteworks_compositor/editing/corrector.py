@@ -86,11 +86,9 @@ class Corrector:
         Raises InvalidField for a matte or a mask of another size and for strokes beside the picture,
         InvalidPicture (FAILED_TO_READ_IMAGE, UNKNOWN_FOREGROUND), LimitExceeded (OVERLOADED).
         """
-        first = (
-            await self._mattes.of(correction.picture, correction.request_id, stages)
-            if correction.needs_network
-            else None
-        )
+        first: Bytes8 | None = None
+        if correction.needs_network:
+            first = (await self._mattes.of(correction.picture, correction.request_id, stages)).matte
         with stages.measure("strokes"):
             matte, brought = await run_on(self._executor, lambda: self._corrected(correction, first))
         job = Job(

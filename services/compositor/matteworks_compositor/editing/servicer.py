@@ -16,8 +16,8 @@ from matteworks_compositor.editing.editor import Editor
 from matteworks_compositor.editing.enlarger import Bounds, Enlarger
 from matteworks_compositor.editing.holes import Mask, MaskRule
 from matteworks_compositor.editing.painting.by_prompt import Painting
-from matteworks_compositor.editing.selection_wire import read_selection
-from matteworks_compositor.editing.selector import Selector
+from matteworks_compositor.editing.selection_wire import read_selection, wants_each
+from matteworks_compositor.editing.selector import ListedSubject, Selector
 from matteworks_compositor.editing.workbench import Edited, EditOutput
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.options.model import CropMargins, OutputFormat
@@ -98,10 +98,32 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
             stages=stages.to_proto(),
         )
 
+    async def ListSubjects(
+        self, request: edit_pb2.ListSubjectsRequest, context: Any
+    ) -> edit_pb2.ListSubjectsResponse:
+        """See the proto."""
+        picture = admit_file(request.image)
+        stages = Stages()
+        listed = await self._selector.list_subjects(picture, request_id(), stages)
+        return edit_pb2.ListSubjectsResponse(
+            subjects=[_write_subject(subject) for subject in listed],
+            size=image_pb2.Size(width_px=picture.size.width_px, height_px=picture.size.height_px),
+            stages=stages.to_proto(),
+        )
+
     async def Select(self, request: edit_pb2.SelectRequest, context: Any) -> edit_pb2.SelectResponse:
         """See the proto."""
         choice = read_selection(request, request_id())
         stages = Stages()
+        if wants_each(request):
+            each = await self._selector.select_each(choice, stages)
+            cutouts = [
+                edit_pb2.SubjectCutout(
+                    number=number, rendering=write_rendering(made.rendered), matte_image=made.matte
+                )
+                for number, made in each
+            ]
+            return edit_pb2.SelectResponse(cutouts=cutouts, stages=stages.to_proto())
         selected = await self._selector.select(choice, stages)
         return edit_pb2.SelectResponse(
             rendering=write_rendering(selected.rendered),
@@ -210,6 +232,19 @@ def _write(edited: Edited) -> edit_pb2.EditedPicture:
         image=edited.content,
         format=compositor_pb2.OutputFormat.ValueType(edited.format),
         size=image_pb2.Size(width_px=edited.size.width_px, height_px=edited.size.height_px),
+    )
+
+
+def _write_subject(subject: ListedSubject) -> edit_pb2.PictureSubject:
+    found = subject.found
+    return edit_pb2.PictureSubject(
+        number=found.number,
+        box=_write_box(found.box),
+        subject=image_pb2.Subject(
+            type=image_pb2.SubjectType.ValueType(subject.type), confidence=subject.confidence
+        ),
+        label=found.seen.label if found.seen else "",
+        coverage=found.coverage,
     )
 
 

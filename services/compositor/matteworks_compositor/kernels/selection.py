@@ -1,6 +1,6 @@
-"""The matte of what somebody points at.
+"""The matte of what somebody points at or names by its number.
 
-Where the points fit the network's own matte, whole connected parts of that matte are the answer, with their
+Where the points fit the network's own matte, whole subjects of that matte are the answer, with their
 edges as they are. Where they do not, colours decide: GrabCut (Rother, Kolmogorov and Blake, "GrabCut", 2004)
 starts from the chosen parts and from the flat areas around the points, and its line is softened as far as
 the colours mix there (guided filter). That is worked out on a small copy; near the old contour the old matte
@@ -18,13 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.kernels.matte_upsampling import upsample_matte
+from matteworks_compositor.kernels.subjects import (
+    SOLID_ALPHA,
+    FoundSubject,
+    Sighting,
+    Subjects,
+    find_subjects,
+)
 from matteworks_imaging.box import Box, Size, fit_within
 from matteworks_imaging.filters.guided_filter import guided_filter
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "Shown", "SubjectMattes"]
 
 Bytes8 = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
+Labels = NDArray[np.int32]
 Place = tuple[int, int]
 
 WORK_PIXELS: Final = 150_000
@@ -39,45 +47,81 @@ WITHIN, BESIDE = 0.95, 0.05
 FLAT_LEVELS: Final = 7
 ROUNDS: Final = 4
 _EDGE_VARIANCE: Final = 1e-4
-_SOLID: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is meant: places on it, places beside it (x, y in pixels of the picture), a box around it."""
-
-    inside: Sequence[tuple[float, float]]
-    outside: Sequence[tuple[float, float]]
-    box: Box | None
-
-
-def select(rgb: Bytes8, matte: Bytes8, selection: Selection) -> Bytes8:
-    """The matte (H×W, 0 to 255) of what is selected in `rgb` (H×W×3), whose whole matte is `matte`.
-
-    Equal pictures and selections give equal mattes. With neither a point inside nor a box, what is not
-    pointed out stays.
+    """What is meant: places on it, places beside it (x, y in pixels of the picture), a box around it, and
+    subjects by their numbers.
     """
-    height, width = matte.shape
-    worked = fit_within(Size(width, height), WORK_PIXELS, max(width, height))
-    small_rgb = _resized(rgb, worked)
-    small_matte = _resized(matte, worked)
-    meant = _Meant.scaled(selection, Size(width, height), worked)
-    parts = _Parts.of(small_matte)
-    chosen, is_plain = parts.chosen(meant)
-    kept = _territory(parts, chosen)
-    if is_plain:
-        return _times(matte, kept.astype(np.float32))
-    solid = _grabcut(small_rgb, chosen, meant)
-    radius_px = max(2, max(solid.shape) // 150)
-    drawn = _softened(small_rgb, solid, radius_px)
-    full = upsample_matte(rgb, drawn, small_rgb)
-    same = _enlarged(_agreement(solid, chosen, radius_px), (height, width))
-    old = _times(matte, kept.astype(np.float32))
-    # In bytes throughout: pictures have up to 50 megapixels.
-    new_share = cv2.multiply(full, cv2.bitwise_not(same), scale=1 / 255)
-    old_share = cv2.multiply(old, same, scale=1 / 255)
-    blended = np.asarray(cv2.add(new_share, old_share), np.uint8)
-    return blended if selection.box is None else _within(blended, selection.box)
+
+    inside: Sequence[tuple[float, float]] = ()
+    outside: Sequence[tuple[float, float]] = ()
+    box: Box | None = None
+    subjects: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectMattes:
+    """A matte (H×W) and whose it is where: (h×w), the number of the nearest subject."""
+
+    matte: Bytes8
+    nearest: Labels
+    numbers: list[int]
+
+    def of(self, numbers: Sequence[int]) -> Bytes8:
+        """The matte of these subjects together (H×W). All of them have the whole matte."""
+        return _times(self.matte, np.isin(self.nearest, list(numbers)).astype(np.float32))
+
+
+class Shown:
+    """A picture (`rgb`, H×W×3), the network's matte of it (H×W) and what the detector saw in it.
+
+    Equal pictures and selections give equal mattes.
+    """
+
+    def __init__(self, rgb: Bytes8, matte: Bytes8, sightings: Sequence[Sighting] = ()) -> None:
+        height, width = matte.shape
+        self._rgb, self._size = rgb, Size(width, height)
+        self._worked = fit_within(self._size, WORK_PIXELS, max(width, height))
+        self._small_rgb = _resized(rgb, self._worked)
+        small_matte = _resized(matte, self._worked)
+        self._subjects = find_subjects(self._small_rgb, small_matte, sightings, self._size)
+        numbers = [found.number for found in self._subjects.found]
+        self.mattes = SubjectMattes(matte, self._subjects.nearest, numbers)
+
+    @property
+    def subjects(self) -> tuple[FoundSubject, ...]:
+        """All of them, in the order of their numbers, from 1 on."""
+        return self._subjects.found
+
+    def select(self, selection: Selection, prompted: Bytes8 | None = None) -> Bytes8:
+        """The matte (H×W, 0 to 255) of what is selected.
+
+        With neither a point inside nor a box nor a number, what is not pointed out stays. `prompted` (h×w, 0
+        to 255, stretched over the picture) is what a promptable network makes of the same points and box:
+        then it decides, and the network's matte has the edges where both agree.
+        """
+        meant = _Meant.scaled(selection, self._size, self._worked)
+        if prompted is None:
+            chosen, is_plain = _chosen(self._subjects, meant)
+        else:
+            solid = _enlarged_mask(prompted, self._worked)
+            chosen, is_plain = _covered(self._subjects.solid, solid), False
+        old = self.mattes.of(np.unique(self._subjects.solid[chosen]).tolist())
+        if is_plain:
+            return old
+        if prompted is None:
+            solid = _grabcut(self._small_rgb, chosen, meant)
+        radius_px = max(2, max(solid.shape) // 150)
+        drawn = _softened(self._small_rgb, solid, radius_px)
+        full = upsample_matte(self._rgb, drawn, self._small_rgb)
+        same = _enlarged(_agreement(solid, chosen, radius_px), old.shape)
+        # In bytes throughout: pictures have up to 50 megapixels.
+        new_share = cv2.multiply(full, cv2.bitwise_not(same), scale=1 / 255)
+        old_share = cv2.multiply(old, same, scale=1 / 255)
+        blended = np.asarray(cv2.add(new_share, old_share), np.uint8)
+        return blended if selection.box is None else _within(blended, selection.box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +131,7 @@ class _Meant:
     inside: list[Place]
     outside: list[Place]
     box: tuple[slice, slice] | None
+    subjects: list[int]
     sure_px: int
     miss_px: int
     reach_px: int
@@ -110,71 +155,64 @@ class _Meant:
             [place(point) for point in selection.inside],
             [place(point) for point in selection.outside],
             box,
+            list(selection.subjects),
             max(2, round(longer * SURE_RADIUS)),
             max(1, round(longer * MISS)),
             max(4, round(longer * REACH)),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Connected parts of a matte: `labels` (h×w) is 0 beside them, `count` is the number of parts."""
-
-    labels: NDArray[np.int32]
-    count: int
-
-    @classmethod
-    def of(cls, matte: Bytes8) -> _Parts:
-        count, labels = cv2.connectedComponents((matte >= _SOLID).astype(np.uint8))
-        return cls(np.asarray(labels, np.int32), count - 1)
-
-    def chosen(self, meant: _Meant) -> tuple[Flags, bool]:
-        """The parts that are meant (h×w), and whether they are the answer as they stand."""
-        named: set[int] = set()
-        is_plain = True
-        if meant.box is not None:
-            named, is_plain = self._in_box(meant.box)
-        elif not meant.inside:
-            named = set(range(1, self.count + 1))
-        hit = [self._near(place, meant.miss_px) for place in meant.inside]
-        is_plain = is_plain and 0 not in hit
-        named |= {label for label in hit if label}
-        refused = {int(self.labels[y, x]) for x, y in meant.outside} - {0}
-        # Pointed at from both sides, or at a part of what has no other name: it must be divided.
-        divided = refused & named
-        is_plain = is_plain and not divided
-        return np.isin(self.labels, sorted(named)) if named else np.zeros(
-            self.labels.shape, np.bool_
-        ), is_plain
-
-    def _in_box(self, box: tuple[slice, slice]) -> tuple[set[int], bool]:
-        sizes = np.bincount(self.labels.ravel(), minlength=self.count + 1)
-        inside = np.bincount(self.labels[box].ravel(), minlength=self.count + 1)
-        shares = inside / np.maximum(sizes, 1)
-        named = {label for label in range(1, self.count + 1) if shares[label] > BESIDE}
-        whole = all(shares[label] >= WITHIN for label in named)
-        return named, whole and bool(named)
-
-    def _near(self, place: Place, miss_px: int) -> int:
-        """The part at `place`, or the one most seen near it; 0 for none."""
-        x, y = place
-        if self.labels[y, x]:
-            return int(self.labels[y, x])
-        around = self.labels[max(0, y - miss_px) : y + miss_px + 1, max(0, x - miss_px) : x + miss_px + 1]
-        seen = np.bincount(around[around > 0], minlength=1)
-        return int(seen.argmax()) if seen.any() else 0
+def _chosen(subjects: Subjects, meant: _Meant) -> tuple[Flags, bool]:
+    """Where the subjects are that are meant (h×w), and whether they are the answer as they stand."""
+    labels = subjects.solid
+    named = set(meant.subjects)
+    is_plain = True
+    if meant.box is not None:
+        in_box, is_plain = _in_box(labels, meant.box)
+        named |= in_box
+    elif not meant.inside and not named:
+        named = set(range(1, len(subjects.found) + 1))
+    hit = [_number_near(labels, place, meant.miss_px) for place in meant.inside]
+    is_plain = is_plain and 0 not in hit
+    pointed_at = {label for label in hit if label} | set(meant.subjects)
+    named |= pointed_at
+    refused = {int(labels[y, x]) for x, y in meant.outside} - {0}
+    if named - refused:
+        named -= refused - pointed_at
+    # Pointed at from both sides, or nothing else would be left: it must be divided.
+    is_plain = is_plain and not refused & named
+    return np.asarray(np.isin(labels, sorted(named)), np.bool_), is_plain
 
 
-def _territory(parts: _Parts, chosen: Flags) -> Flags:
-    """Where the chosen parts are nearer than any other part: their soft edges are in it."""
-    if not chosen.any():
-        return chosen
-    others = (parts.labels > 0) & ~chosen
-    if not others.any():
-        return np.ones(chosen.shape, np.bool_)
-    to_chosen = cv2.distanceTransform((~chosen).astype(np.uint8), cv2.DIST_L2, 3)
-    to_others = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, 3)
-    return np.asarray(to_chosen < to_others, np.bool_)
+def _covered(labels: Labels, solid: Flags) -> Flags:
+    """Where the subjects are of which `solid` has the larger part (h×w)."""
+    sizes = np.bincount(labels.ravel())
+    shares = np.bincount(labels[solid], minlength=len(sizes)) / np.maximum(sizes, 1)
+    return np.asarray((shares > 0.5)[labels] & (labels > 0), np.bool_)
+
+
+def _enlarged_mask(likely: Bytes8, size: Size) -> Flags:
+    enlarged = cv2.resize(likely, (size.width_px, size.height_px), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(enlarged >= SOLID_ALPHA, np.bool_)
+
+
+def _in_box(labels: Labels, box: tuple[slice, slice]) -> tuple[set[int], bool]:
+    sizes = np.bincount(labels.ravel())
+    inside = np.bincount(labels[box].ravel(), minlength=len(sizes))
+    shares = inside / np.maximum(sizes, 1)
+    named = {label for label in range(1, len(sizes)) if shares[label] > BESIDE}
+    whole = all(shares[label] >= WITHIN for label in named)
+    return named, whole and bool(named)
+
+
+def _number_near(labels: Labels, place: Place, miss_px: int) -> int:
+    """The subject at `place`, or the one most seen near it; 0 for none."""
+    x, y = place
+    if labels[y, x]:
+        return int(labels[y, x])
+    around = labels[max(0, y - miss_px) : y + miss_px + 1, max(0, x - miss_px) : x + miss_px + 1]
+    seen = np.bincount(around[around > 0], minlength=1)
+    return int(seen.argmax()) if seen.any() else 0
 
 
 def _grabcut(rgb: Bytes8, chosen: Flags, meant: _Meant) -> Flags:

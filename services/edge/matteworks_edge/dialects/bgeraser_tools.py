@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from matteworks.auth.v1 import plan_pb2
-from matteworks.compositor.v1 import compositor_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks_common.settings import MEBIBYTE
+from matteworks_common.vocabulary import subject_type_name
 from matteworks_edge.dialects.base import Dialect, Endpoint
 from matteworks_edge.dialects.envelope import (
     ENVELOPED_ERROR,
@@ -18,8 +19,17 @@ from matteworks_edge.dialects.envelope import (
 )
 from matteworks_edge.fields.reader import Fields
 from matteworks_edge.openapi.schemas import TEXT, WHOLE, closed_object
-from matteworks_edge.operations.catalogue import stored_edit, stored_removal
-from matteworks_edge.operations.editing.tools import BRUSH, CROP, EXPAND, FILL, SELECT, UPSCALE, Tool
+from matteworks_edge.operations.catalogue import picture_edit, stored_edit, stored_removal, subject_list
+from matteworks_edge.operations.editing.tools import (
+    BRUSH,
+    CROP,
+    EXPAND,
+    FILL,
+    SELECT,
+    SELECT_ONE,
+    UPSCALE,
+    Tool,
+)
 from matteworks_edge.operations.stored.cutout import StoredCutout
 from matteworks_removal.offers import Size
 
@@ -46,7 +56,41 @@ _DATA: Final = {
     "processingTimeMs": WHOLE,
 }
 _RESULT: Final = enveloped_schema(closed_object(_DATA))
-_SELECTED: Final = enveloped_schema(closed_object({**_DATA, "maskUrl": TEXT}))
+_SUBJECT_CUTOUT: Final = closed_object(
+    {"subject": WHOLE, "imageUrl": TEXT, "maskUrl": TEXT, "width": WHOLE, "height": WHOLE}
+)
+_SELECTED: Final = enveloped_schema(
+    {
+        **closed_object({**_DATA, "maskUrl": TEXT}),
+        "properties": {
+            **_DATA,
+            "maskUrl": TEXT,
+            "subjects": {"type": "array", "minItems": 1, "items": _SUBJECT_CUTOUT},
+        },
+    }
+)
+_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
+_LISTED: Final = enveloped_schema(
+    closed_object(
+        {
+            "width": WHOLE,
+            "height": WHOLE,
+            "subjects": {
+                "type": "array",
+                "items": closed_object(
+                    {
+                        "subject": WHOLE,
+                        "box": {"type": "array", "items": WHOLE, "minItems": 4, "maxItems": 4},
+                        "type": TEXT,
+                        "label": TEXT,
+                        "score": _SHARE,
+                        "coverage": _SHARE,
+                    }
+                ),
+            },
+        }
+    )
+)
 
 
 def _document(cutout: StoredCutout) -> dict[str, Any]:
@@ -57,7 +101,40 @@ def _document(cutout: StoredCutout) -> dict[str, Any]:
         "format": _FORMAT_NAMES[cutout.format],
         "processingTimeMs": cutout.processing_time_ms,
     }
-    return enveloped(data if cutout.mask is None else {**data, "maskUrl": cutout.mask.url})
+    if cutout.mask is not None:
+        data["maskUrl"] = cutout.mask.url
+    if cutout.subjects:
+        data["subjects"] = [
+            {
+                "subject": subject.number,
+                "imageUrl": subject.result.url,
+                "maskUrl": subject.mask.url,
+                "width": subject.width_px,
+                "height": subject.height_px,
+            }
+            for subject in cutout.subjects
+        ]
+    return enveloped(data)
+
+
+def _listed(found: edit_pb2.ListSubjectsResponse) -> dict[str, Any]:
+    subjects = [
+        {
+            "subject": one.number,
+            "box": [
+                one.box.left_px,
+                one.box.top_px,
+                one.box.left_px + one.box.width_px,
+                one.box.top_px + one.box.height_px,
+            ],
+            "type": subject_type_name(one.subject.type),
+            "label": one.label,
+            "score": round(one.subject.confidence, 3),
+            "coverage": round(one.coverage, 4),
+        }
+        for one in found.subjects
+    ]
+    return enveloped({"width": found.size.width_px, "height": found.size.height_px, "subjects": subjects})
 
 
 def _size_name(_: Fields) -> str:
@@ -90,6 +167,10 @@ BGERASER_TOOLS: Final = Dialect(
             stored_edit(SELECT, _document, _SELECTED, _DAY_S),
             "toolMagicSelect",
         ),
+        # Not the vendor's: the same with the cut-out itself as the answer, and nothing stored.
+        Endpoint("POST", "/api/tools/magic-select/image", picture_edit(SELECT_ONE), "toolMagicSelectImage"),
+        # Not the vendor's: what magic-select takes by number.
+        Endpoint("POST", "/api/tools/subjects", subject_list(_listed, _LISTED), "toolSubjects"),
         _tool("brush", BRUSH, "toolBrush"),
     ),
     roots=("/api/tools",),

@@ -1,8 +1,9 @@
-"""Fields of a selection: points and a box as JSON."""
+"""Fields of a selection: points and a box as JSON, subjects by number."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
@@ -10,23 +11,47 @@ from matteworks_common.errors import InvalidField
 from matteworks_edge.fields.reader import Fields
 
 MAX_POINTS: Final = 100
+# No picture has more.
+MAX_SUBJECTS: Final = 20
 # Larger than the side of any picture.
 MAX_PX: Final = 1_000_000
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}")
 _POINTS: Final = "Give a list such as [[120, 80, 1], [10, 10, 0]]: x, y, and 1 to keep or 0 to leave out."
 _BOX: Final = "Give the corners as [left, top, right, bottom], in pixels of the picture."
 
 
 def read_selection(fields: Fields) -> edit_pb2.SelectRequest:
-    """`points` and `box`, at least one of the two. What is wrong is kept in `fields`."""
+    """`points`, `box` and `subjects`, at least one of them, or `each`. What is wrong is kept in `fields`."""
     request = edit_pb2.SelectRequest()
     points, box = fields.text("points"), fields.text("box")
-    if points is None and box is None:
-        fields.errors.append(InvalidField("points", f"Give points, a box, or both. {_POINTS}"))
+    name = "subjects" if fields.text("subjects") is not None else "subject"
+    numbers = fields.text(name)
+    if fields.boolean("each", default=False):
+        request.grouping = edit_pb2.SUBJECT_GROUPING_EACH
+        if points is not None or box is not None:
+            fields.errors.append(InvalidField("each", "Give each with subjects alone, or by itself."))
+    elif points is None and box is None and numbers is None:
+        fields.errors.append(
+            InvalidField("points", f"Give points, a box, the number of a subject, or each=true. {_POINTS}")
+        )
+    if numbers is not None:
+        fields.collect(lambda: request.subjects.extend(_parse_numbers(name, numbers)))
     if points is not None:
         fields.collect(lambda: _add_points(request, points))
     if box is not None:
         fields.collect(lambda: request.box.CopyFrom(_parse_box(box)))
     return request
+
+
+def _parse_numbers(field: str, text: str) -> list[int]:
+    """`2`, `1,3` or `[1, 3]`."""
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    parts = [part.strip() for part in inner.split(",")]
+    if not all(_NUMBER.fullmatch(part) for part in parts) or len(parts) > MAX_SUBJECTS:
+        raise InvalidField(field, f"Give at most {MAX_SUBJECTS} numbers from 1 on, such as 1,3.")
+    return [int(part) for part in parts]
 
 
 def _add_points(request: edit_pb2.SelectRequest, text: str) -> None:

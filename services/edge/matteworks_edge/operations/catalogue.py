@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from matteworks.compositor.v1 import compositor_pb2
+from matteworks.compositor.v1 import compositor_pb2, edit_pb2
 from matteworks.jobs.v1 import jobs_pb2
 from matteworks_edge.dialects.base import Operation, Schema
 from matteworks_edge.fields.reader import Fields
@@ -26,6 +26,7 @@ from matteworks_edge.openapi.operations import describe_account, describe_improv
 from matteworks_edge.operations.account import AccountEndpoint
 from matteworks_edge.operations.account_report import AccountReport, AccountReportEndpoint
 from matteworks_edge.operations.editing.endpoint import EditEndpoint
+from matteworks_edge.operations.editing.subjects import SubjectsEndpoint
 from matteworks_edge.operations.editing.tools import Tool
 from matteworks_edge.operations.improve import ImproveEndpoint
 from matteworks_edge.operations.key_report import KeyReport, KeyReportEndpoint
@@ -92,6 +93,14 @@ def picture_edit(
     return Operation(
         lambda services: EditEndpoint(services, tool, format=format_),
         describe_edit(tool.summary, tool.fields, tool.files, None),
+    )
+
+
+def subject_list(document: Callable[[edit_pb2.ListSubjectsResponse], Document], schema: Schema) -> Operation:
+    """The subjects of a picture."""
+    return Operation(
+        lambda services: SubjectsEndpoint(services, document),
+        describe_edit("List what is in a picture", {}, (), schema),
     )
 
 

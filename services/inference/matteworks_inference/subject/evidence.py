@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from matteworks_imaging.resampling import averaged
 
-__all__ = ["DETECTOR_LABELS", "Detection", "SubjectGuess", "classify", "decode_boxes", "subject_for_routing"]
+__all__ = [
+    "DETECTOR_LABELS",
+    "Detection",
+    "SubjectGuess",
+    "classify",
+    "decode_boxes",
+    "subject_for_routing",
+    "subject_type_of",
+]
 
 Floats = NDArray[np.float32]
 
@@ -182,6 +190,15 @@ def classify(
     if evidence[first] < LEAST_EVIDENCE:
         return SubjectGuess("other", 0.5)
     return SubjectGuess(first, evidence[first] / (evidence[first] + evidence[second]))
+
+
+def subject_type_of(label: str) -> str:
+    """The level-2 type of what the detector calls `label`."""
+    if label in PETS:
+        return "animal"
+    if label in ("vehicle", "bicycle"):
+        return "transportation"
+    return label if label in ("person", "car") else "product"
 
 
 def subject_for_routing(guess: SubjectGuess) -> str | None:

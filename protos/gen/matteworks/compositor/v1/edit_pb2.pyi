@@ -69,6 +69,30 @@ STROKE_KIND_RESTORE: StrokeKind.ValueType  # 3
 """As the network saw them."""
 Global___StrokeKind: _TypeAlias = StrokeKind  # noqa: Y015
 
+class _SubjectGrouping:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubjectGroupingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubjectGrouping.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBJECT_GROUPING_UNSPECIFIED: _SubjectGrouping.ValueType  # 0
+    """Together."""
+    SUBJECT_GROUPING_TOGETHER: _SubjectGrouping.ValueType  # 1
+    """All in one cut-out."""
+    SUBJECT_GROUPING_EACH: _SubjectGrouping.ValueType  # 2
+    """One cut-out for each of them."""
+
+class SubjectGrouping(_SubjectGrouping, metaclass=_SubjectGroupingEnumTypeWrapper):
+    """How the subjects that are named come back."""
+
+SUBJECT_GROUPING_UNSPECIFIED: SubjectGrouping.ValueType  # 0
+"""Together."""
+SUBJECT_GROUPING_TOGETHER: SubjectGrouping.ValueType  # 1
+"""All in one cut-out."""
+SUBJECT_GROUPING_EACH: SubjectGrouping.ValueType  # 2
+"""One cut-out for each of them."""
+Global___SubjectGrouping: _TypeAlias = SubjectGrouping  # noqa: Y015
+
 @_typing.final
 class CropRequest(_message.Message):
     """A picture and the part of it that is wanted."""
@@ -458,8 +482,112 @@ class CorrectResponse(_message.Message):
 Global___CorrectResponse: _TypeAlias = CorrectResponse  # noqa: Y015
 
 @_typing.final
+class ListSubjectsRequest(_message.Message):
+    """A picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubjectsRequest: _TypeAlias = ListSubjectsRequest  # noqa: Y015
+
+@_typing.final
+class ListSubjectsResponse(_message.Message):
+    """What it shows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___PictureSubject]:
+        """Largest first, at most 20; empty when there is none."""
+
+    @_builtins.property
+    def size(self) -> _image_pb2.Size:
+        """Size of the picture after orientation; the boxes are in its pixels."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        subjects: _abc.Iterable[Global___PictureSubject] | None = ...,
+        size: _image_pb2.Size | None = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size", "stages", b"stages", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubjectsResponse: _TypeAlias = ListSubjectsResponse  # noqa: Y015
+
+@_typing.final
+class PictureSubject(_message.Message):
+    """One thing that a removal keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1 on."""
+    label: _builtins.str
+    """What the detector calls it, English, lower case; empty when the detector does not know it."""
+    coverage: _builtins.float
+    """How much of the picture it covers, 0 to 1."""
+    @_builtins.property
+    def box(self) -> _image_pb2.Box:
+        """Around all that belongs to it."""
+
+    @_builtins.property
+    def subject(self) -> _image_pb2.Subject:
+        """What it is, and how sure that is; UNSPECIFIED and 0 when nobody recognised it."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        box: _image_pb2.Box | None = ...,
+        subject: _image_pb2.Subject | None = ...,
+        label: _builtins.str = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "coverage", b"coverage", "label", b"label", "number", b"number", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PictureSubject: _TypeAlias = PictureSubject  # noqa: Y015
+
+@_typing.final
 class SelectRequest(_message.Message):
-    """A picture and what in it is wanted: points, a box, or both."""
+    """A picture and what in it is wanted: points, a box, subjects by number, or several of these."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -469,10 +597,14 @@ class SelectRequest(_message.Message):
     OUTSIDE_POINTS_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    GROUPING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Caller's id for logs and traces, at most 128 characters; made here when empty."""
     image: _builtins.bytes
     """A picture file, see InputFormat, at most 50 MB and 50 megapixels."""
+    grouping: Global___SubjectGrouping.ValueType
+    """EACH: one cut-out for each of `subjects`, or for every subject where none is named; without points and box."""
     @_builtins.property
     def inside_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
         """Places on what is wanted, at most 100 with those of `outside_points`, all of them in the picture."""
@@ -489,6 +621,10 @@ class SelectRequest(_message.Message):
     def options(self) -> _compositor_pb2.RenderOptions:
         """The result, as of a removal; `roi` is not used."""
 
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers from ListSubjects. With points these add to them and take away."""
+
     def __init__(
         self,
         *,
@@ -498,10 +634,12 @@ class SelectRequest(_message.Message):
         outside_points: _abc.Iterable[Global___Point] | None = ...,
         box: _compositor_pb2.Region | None = ...,
         options: _compositor_pb2.RenderOptions | None = ...,
+        subjects: _abc.Iterable[_builtins.int] | None = ...,
+        grouping: Global___SubjectGrouping.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image", b"image", "inside_points", b"inside_points", "options", b"options", "outside_points", b"outside_points", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "grouping", b"grouping", "image", b"image", "inside_points", b"inside_points", "options", b"options", "outside_points", b"outside_points", "request_id", b"request_id", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -516,15 +654,20 @@ class SelectResponse(_message.Message):
     RENDERING_FIELD_NUMBER: _builtins.int
     MATTE_IMAGE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    CUTOUTS_FIELD_NUMBER: _builtins.int
     matte_image: _builtins.bytes
-    """The matte as a grey PNG of the picture's size: Correct takes it."""
+    """The matte as a grey PNG of the picture's size: Correct takes it; empty for EACH."""
     @_builtins.property
     def rendering(self) -> _compositor_pb2.Rendering:
-        """The file and its facts."""
+        """The file and its facts; absent for EACH."""
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
         """Time spent in each step."""
+
+    @_builtins.property
+    def cutouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectCutout]:
+        """For EACH: one for each subject, in the order in which they were named; else empty."""
 
     def __init__(
         self,
@@ -532,14 +675,47 @@ class SelectResponse(_message.Message):
         rendering: _compositor_pb2.Rendering | None = ...,
         matte_image: _builtins.bytes = ...,
         stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+        cutouts: _abc.Iterable[Global___SubjectCutout] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["matte_image", b"matte_image", "rendering", b"rendering", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cutouts", b"cutouts", "matte_image", b"matte_image", "rendering", b"rendering", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SelectResponse: _TypeAlias = SelectResponse  # noqa: Y015
+
+@_typing.final
+class SubjectCutout(_message.Message):
+    """The cut-out of one subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RENDERING_FIELD_NUMBER: _builtins.int
+    MATTE_IMAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number."""
+    matte_image: _builtins.bytes
+    """Its matte as a grey PNG of the picture's size."""
+    @_builtins.property
+    def rendering(self) -> _compositor_pb2.Rendering:
+        """The file and its facts."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        rendering: _compositor_pb2.Rendering | None = ...,
+        matte_image: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rendering", b"rendering"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matte_image", b"matte_image", "number", b"number", "rendering", b"rendering"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectCutout: _TypeAlias = SubjectCutout  # noqa: Y015
 
 @_typing.final
 class ExpandRequest(_message.Message):

@@ -55,6 +55,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
                 _registered_method=True)
+        self.ListSubjects = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/ListSubjects',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsResponse.FromString,
+                _registered_method=True)
         self.Select = channel.unary_unary(
                 '/matteworks.compositor.v1.EditService/Select',
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.SelectRequest.SerializeToString,
@@ -115,10 +120,19 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSubjects(self, request, context):
+        """Lists the subjects of a picture, largest first, with the numbers by which Select takes them. All of them
+        together are what a removal keeps. None at all is an answer, too. The network is asked once for a picture,
+        as for Correct. Errors as Crop. Safe to retry; equal pictures have equal numbers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Select(self, request, context):
         """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
-        where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
-        equal requests give equal pictures.
+        where they do not; or what ListSubjects told, by number. The network is asked once for a picture, as for
+        Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +180,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Correct,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.SerializeToString,
+            ),
+            'ListSubjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubjects,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsResponse.SerializeToString,
             ),
             'Select': grpc.unary_unary_rpc_method_handler(
                     servicer.Select,
@@ -292,6 +311,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Correct',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.CorrectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/ListSubjects',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.ListSubjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

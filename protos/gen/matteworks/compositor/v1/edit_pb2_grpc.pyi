@@ -56,10 +56,15 @@ class EditServiceStub:
     network; the network's own is kept for some minutes, so a second call for the same picture costs none
     either. Errors as Crop. Safe to retry.
     """
+    ListSubjects: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ListSubjectsRequest, _edit_pb2.ListSubjectsResponse]
+    """Lists the subjects of a picture, largest first, with the numbers by which Select takes them. All of them
+    together are what a removal keeps. None at all is an answer, too. The network is asked once for a picture,
+    as for Correct. Errors as Crop. Safe to retry; equal pictures have equal numbers.
+    """
     Select: _grpc.UnaryUnaryMultiCallable[_edit_pb2.SelectRequest, _edit_pb2.SelectResponse]
     """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
-    where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
-    equal requests give equal pictures.
+    where they do not; or what ListSubjects told, by number. The network is asked once for a picture, as for
+    Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
     """
     Expand: _grpc.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]
     """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
@@ -102,10 +107,15 @@ class EditServiceAsyncStub(EditServiceStub):
     network; the network's own is kept for some minutes, so a second call for the same picture costs none
     either. Errors as Crop. Safe to retry.
     """
+    ListSubjects: _aio.UnaryUnaryMultiCallable[_edit_pb2.ListSubjectsRequest, _edit_pb2.ListSubjectsResponse]  # type: ignore[assignment]
+    """Lists the subjects of a picture, largest first, with the numbers by which Select takes them. All of them
+    together are what a removal keeps. None at all is an answer, too. The network is asked once for a picture,
+    as for Correct. Errors as Crop. Safe to retry; equal pictures have equal numbers.
+    """
     Select: _aio.UnaryUnaryMultiCallable[_edit_pb2.SelectRequest, _edit_pb2.SelectResponse]  # type: ignore[assignment]
     """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
-    where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
-    equal requests give equal pictures.
+    where they do not; or what ListSubjects told, by number. The network is asked once for a picture, as for
+    Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
     """
     Expand: _aio.UnaryUnaryMultiCallable[_edit_pb2.ExpandRequest, _edit_pb2.ExpandResponse]  # type: ignore[assignment]
     """Makes a picture larger on any side, filled with what its edge suggests, or painted as a prompt says. The
@@ -171,14 +181,25 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListSubjects(
+        self,
+        request: _edit_pb2.ListSubjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.ListSubjectsResponse, _abc.Awaitable[_edit_pb2.ListSubjectsResponse]]:
+        """Lists the subjects of a picture, largest first, with the numbers by which Select takes them. All of them
+        together are what a removal keeps. None at all is an answer, too. The network is asked once for a picture,
+        as for Correct. Errors as Crop. Safe to retry; equal pictures have equal numbers.
+        """
+
+    @_abc_1.abstractmethod
     def Select(
         self,
         request: _edit_pb2.SelectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edit_pb2.SelectResponse, _abc.Awaitable[_edit_pb2.SelectResponse]]:
         """Cuts out what is pointed at: parts of the network's own matte where they fit, and what has its colours
-        where they do not. The network is asked once for a picture, as for Correct. Errors as Crop. Safe to retry;
-        equal requests give equal pictures.
+        where they do not; or what ListSubjects told, by number. The network is asked once for a picture, as for
+        Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
         """
 
     @_abc_1.abstractmethod

@@ -25,31 +25,41 @@ _sym_db = _symbol_database.Default()
 from matteworks.common.v1 import image_pb2 as matteworks_dot_common_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'matteworks/inference/v1/inference.proto\x12\x17matteworks.inference.v1\x1a matteworks/common/v1/image.proto\"\xe9\x02\n\x0eSegmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06pixels\x18\x02 \x01(\x0b\x32\x1c.matteworks.common.v1.PixelsH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12>\n\rshared_pixels\x18\x08 \x01(\x0b\x32%.matteworks.inference.v1.SharedPixelsH\x00\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0bsource_size\x18\x05 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x37\n\x0csubject_type\x18\x06 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12.\n\x07quality\x18\x07 \x01(\x0e\x32\x1d.matteworks.common.v1.Quality\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x42\x08\n\x06source\"F\n\x0cSharedPixels\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04size\x18\x02 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\"\xff\x01\n\x0fSegmentResponse\x12*\n\x05matte\x18\x01 \x01(\x0b\x32\x1b.matteworks.common.v1.Matte\x12.\n\x07subject\x18\x02 \x01(\x0b\x32\x1d.matteworks.common.v1.Subject\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12\x18\n\x10\x62\x61tch_item_count\x18\x05 \x01(\x05\x12\x1d\n\x10matte_confidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\x13\n\x11_matte_confidence\"R\n\x0eUpscaleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x06pixels\x18\x02 \x01(\x0b\x32\x1c.matteworks.common.v1.Pixels\"\x9d\x01\n\x0fUpscaleResponse\x12,\n\x06pixels\x18\x01 \x01(\x0b\x32\x1c.matteworks.common.v1.Pixels\x12\r\n\x05model\x18\x02 \x01(\t\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12\x18\n\x10\x62\x61tch_item_count\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.matteworks.inference.v1.Model\"\xad\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0f\n\x07license\x18\x03 \x01(\t\x12.\n\ninput_size\x18\x04 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x38\n\rsubject_types\x18\x05 \x03(\x0e\x32!.matteworks.common.v1.SubjectType\x12\x16\n\x0eweights_sha256\x18\x06 \x01(\t\x12\x1a\n\x12weights_size_bytes\x18\x07 \x01(\x03\x12\x11\n\tis_loaded\x18\x08 \x01(\x08\x12\x12\n\nis_default\x18\t \x01(\x08\x12\x0e\n\x06\x65ngine\x18\n \x01(\t\x12\x15\n\rengine_reason\x18\x0b \x01(\t\x12\x14\n\x0c\x63ode_license\x18\x0c \x01(\t\x12\x14\n\x0clicense_note\x18\r \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x0e \x01(\x03\x12\x30\n\x04task\x18\x0f \x01(\x0e\x32\".matteworks.inference.v1.ModelTask\x12\x14\n\x0cloads_on_use\x18\x10 \x01(\x08*^\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x1b\n\x17MODEL_TASK_SEGMENTATION\x10\x01\x12\x18\n\x14MODEL_TASK_UPSCALING\x10\x02\x32\xb5\x02\n\x10InferenceService\x12\\\n\x07Segment\x12\'.matteworks.inference.v1.SegmentRequest\x1a(.matteworks.inference.v1.SegmentResponse\x12\x65\n\nListModels\x12*.matteworks.inference.v1.ListModelsRequest\x1a+.matteworks.inference.v1.ListModelsResponse\x12\\\n\x07Upscale\x12\'.matteworks.inference.v1.UpscaleRequest\x1a(.matteworks.inference.v1.UpscaleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'matteworks/inference/v1/inference.proto\x12\x17matteworks.inference.v1\x1a matteworks/common/v1/image.proto\"\xe9\x02\n\x0eSegmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x06pixels\x18\x02 \x01(\x0b\x32\x1c.matteworks.common.v1.PixelsH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12>\n\rshared_pixels\x18\x08 \x01(\x0b\x32%.matteworks.inference.v1.SharedPixelsH\x00\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0bsource_size\x18\x05 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x37\n\x0csubject_type\x18\x06 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12.\n\x07quality\x18\x07 \x01(\x0e\x32\x1d.matteworks.common.v1.Quality\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x42\x08\n\x06source\"F\n\x0cSharedPixels\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04size\x18\x02 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\"\xb7\x02\n\x0fSegmentResponse\x12*\n\x05matte\x18\x01 \x01(\x0b\x32\x1b.matteworks.common.v1.Matte\x12.\n\x07subject\x18\x02 \x01(\x0b\x32\x1d.matteworks.common.v1.Subject\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12\x18\n\x10\x62\x61tch_item_count\x18\x05 \x01(\x05\x12\x1d\n\x10matte_confidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x36\n\ndetections\x18\x07 \x03(\x0b\x32\".matteworks.inference.v1.DetectionB\x13\n\x11_matte_confidence\"\x94\x01\n\tDetection\x12/\n\x04type\x18\x01 \x01(\x0e\x32!.matteworks.common.v1.SubjectType\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x0c\n\x04left\x18\x04 \x01(\x02\x12\x0b\n\x03top\x18\x05 \x01(\x02\x12\r\n\x05right\x18\x06 \x01(\x02\x12\x0e\n\x06\x62ottom\x18\x07 \x01(\x02\"\xbc\x01\n\x11PromptMaskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x06pixels\x18\x02 \x01(\x0b\x32\x1c.matteworks.common.v1.Pixels\x12\x34\n\x06points\x18\x03 \x03(\x0b\x32$.matteworks.inference.v1.PromptPoint\x12/\n\x03\x62ox\x18\x04 \x01(\x0b\x32\".matteworks.inference.v1.PromptBox\"<\n\x0bPromptPoint\x12\x0c\n\x04x_px\x18\x01 \x01(\x02\x12\x0c\n\x04y_px\x18\x02 \x01(\x02\x12\x11\n\tis_inside\x18\x03 \x01(\x08\"Q\n\tPromptBox\x12\x0f\n\x07left_px\x18\x01 \x01(\x02\x12\x0e\n\x06top_px\x18\x02 \x01(\x02\x12\x10\n\x08right_px\x18\x03 \x01(\x02\x12\x11\n\tbottom_px\x18\x04 \x01(\x02\"\x92\x01\n\x12PromptMaskResponse\x12)\n\x04mask\x18\x01 \x01(\x0b\x32\x1b.matteworks.common.v1.Matte\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\"R\n\x0eUpscaleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x06pixels\x18\x02 \x01(\x0b\x32\x1c.matteworks.common.v1.Pixels\"\x9d\x01\n\x0fUpscaleResponse\x12,\n\x06pixels\x18\x01 \x01(\x0b\x32\x1c.matteworks.common.v1.Pixels\x12\r\n\x05model\x18\x02 \x01(\t\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32#.matteworks.common.v1.StageDuration\x12\x18\n\x10\x62\x61tch_item_count\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.matteworks.inference.v1.Model\"\xad\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0f\n\x07license\x18\x03 \x01(\t\x12.\n\ninput_size\x18\x04 \x01(\x0b\x32\x1a.matteworks.common.v1.Size\x12\x38\n\rsubject_types\x18\x05 \x03(\x0e\x32!.matteworks.common.v1.SubjectType\x12\x16\n\x0eweights_sha256\x18\x06 \x01(\t\x12\x1a\n\x12weights_size_bytes\x18\x07 \x01(\x03\x12\x11\n\tis_loaded\x18\x08 \x01(\x08\x12\x12\n\nis_default\x18\t \x01(\x08\x12\x0e\n\x06\x65ngine\x18\n \x01(\t\x12\x15\n\rengine_reason\x18\x0b \x01(\t\x12\x14\n\x0c\x63ode_license\x18\x0c \x01(\t\x12\x14\n\x0clicense_note\x18\r \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x0e \x01(\x03\x12\x30\n\x04task\x18\x0f \x01(\x0e\x32\".matteworks.inference.v1.ModelTask\x12\x14\n\x0cloads_on_use\x18\x10 \x01(\x08*^\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x1b\n\x17MODEL_TASK_SEGMENTATION\x10\x01\x12\x18\n\x14MODEL_TASK_UPSCALING\x10\x02\x32\x9c\x03\n\x10InferenceService\x12\\\n\x07Segment\x12\'.matteworks.inference.v1.SegmentRequest\x1a(.matteworks.inference.v1.SegmentResponse\x12\x65\n\nPromptMask\x12*.matteworks.inference.v1.PromptMaskRequest\x1a+.matteworks.inference.v1.PromptMaskResponse\x12\x65\n\nListModels\x12*.matteworks.inference.v1.ListModelsRequest\x1a+.matteworks.inference.v1.ListModelsResponse\x12\\\n\x07Upscale\x12\'.matteworks.inference.v1.UpscaleRequest\x1a(.matteworks.inference.v1.UpscaleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'matteworks.inference.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELTASK']._serialized_start=1563
-  _globals['_MODELTASK']._serialized_end=1657
+  _globals['_MODELTASK']._serialized_start=2255
+  _globals['_MODELTASK']._serialized_end=2349
   _globals['_SEGMENTREQUEST']._serialized_start=103
   _globals['_SEGMENTREQUEST']._serialized_end=464
   _globals['_SHAREDPIXELS']._serialized_start=466
   _globals['_SHAREDPIXELS']._serialized_end=536
   _globals['_SEGMENTRESPONSE']._serialized_start=539
-  _globals['_SEGMENTRESPONSE']._serialized_end=794
-  _globals['_UPSCALEREQUEST']._serialized_start=796
-  _globals['_UPSCALEREQUEST']._serialized_end=878
-  _globals['_UPSCALERESPONSE']._serialized_start=881
-  _globals['_UPSCALERESPONSE']._serialized_end=1038
-  _globals['_LISTMODELSREQUEST']._serialized_start=1040
-  _globals['_LISTMODELSREQUEST']._serialized_end=1059
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1061
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1129
-  _globals['_MODEL']._serialized_start=1132
-  _globals['_MODEL']._serialized_end=1561
-  _globals['_INFERENCESERVICE']._serialized_start=1660
-  _globals['_INFERENCESERVICE']._serialized_end=1969
+  _globals['_SEGMENTRESPONSE']._serialized_end=850
+  _globals['_DETECTION']._serialized_start=853
+  _globals['_DETECTION']._serialized_end=1001
+  _globals['_PROMPTMASKREQUEST']._serialized_start=1004
+  _globals['_PROMPTMASKREQUEST']._serialized_end=1192
+  _globals['_PROMPTPOINT']._serialized_start=1194
+  _globals['_PROMPTPOINT']._serialized_end=1254
+  _globals['_PROMPTBOX']._serialized_start=1256
+  _globals['_PROMPTBOX']._serialized_end=1337
+  _globals['_PROMPTMASKRESPONSE']._serialized_start=1340
+  _globals['_PROMPTMASKRESPONSE']._serialized_end=1486
+  _globals['_UPSCALEREQUEST']._serialized_start=1488
+  _globals['_UPSCALEREQUEST']._serialized_end=1570
+  _globals['_UPSCALERESPONSE']._serialized_start=1573
+  _globals['_UPSCALERESPONSE']._serialized_end=1730
+  _globals['_LISTMODELSREQUEST']._serialized_start=1732
+  _globals['_LISTMODELSREQUEST']._serialized_end=1751
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1753
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1821
+  _globals['_MODEL']._serialized_start=1824
+  _globals['_MODEL']._serialized_end=2253
+  _globals['_INFERENCESERVICE']._serialized_start=2352
+  _globals['_INFERENCESERVICE']._serialized_end=2764
 # @@protoc_insertion_point(module_scope)

@@ -158,6 +158,7 @@ class SegmentResponse(_message.Message):
     STAGES_FIELD_NUMBER: _builtins.int
     BATCH_ITEM_COUNT_FIELD_NUMBER: _builtins.int
     MATTE_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    DETECTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that made the matte."""
     batch_item_count: _builtins.int
@@ -178,6 +179,12 @@ class SegmentResponse(_message.Message):
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
         """Time spent in: decode, resize, classify, queue, infer, refine."""
 
+    @_builtins.property
+    def detections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Detection]:
+        """The things that the detector saw, surest first, whether or not they are in the matte; empty when none
+        is loaded, or when the caller told the subject's type.
+        """
+
     def __init__(
         self,
         *,
@@ -187,16 +194,205 @@ class SegmentResponse(_message.Message):
         stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
         batch_item_count: _builtins.int = ...,
         matte_confidence: _builtins.float | None = ...,
+        detections: _abc.Iterable[Global___Detection] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "matte", b"matte", "matte_confidence", b"matte_confidence", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "batch_item_count", b"batch_item_count", "matte", b"matte", "matte_confidence", b"matte_confidence", "model", b"model", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence", "batch_item_count", b"batch_item_count", "detections", b"detections", "matte", b"matte", "matte_confidence", b"matte_confidence", "model", b"model", "stages", b"stages", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__matte_confidence: _TypeAlias = _typing.Literal["matte_confidence"]  # noqa: Y015
     _WhichOneofArgType__matte_confidence: _TypeAlias = _typing.Literal["_matte_confidence", b"_matte_confidence"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__matte_confidence) -> _WhichOneofReturnType__matte_confidence | None: ...
 
 Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
+
+@_typing.final
+class Detection(_message.Message):
+    """A thing in a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    type: _image_pb2.SubjectType.ValueType
+    """What it is, at the finest level that is told apart."""
+    label: _builtins.str
+    """What the detector calls it, English, lower case, for example `dog`."""
+    score: _builtins.float
+    """How sure the detector is, 0 to 1."""
+    left: _builtins.float
+    """Its box, as parts of the picture's sides, 0 to 1."""
+    top: _builtins.float
+    """Upper edge."""
+    right: _builtins.float
+    """Right edge."""
+    bottom: _builtins.float
+    """Lower edge."""
+    def __init__(
+        self,
+        *,
+        type: _image_pb2.SubjectType.ValueType = ...,
+        label: _builtins.str = ...,
+        score: _builtins.float = ...,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        right: _builtins.float = ...,
+        bottom: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom", b"bottom", "label", b"label", "left", b"left", "right", b"right", "score", b"score", "top", b"top", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Detection: _TypeAlias = Detection  # noqa: Y015
+
+@_typing.final
+class PromptMaskRequest(_message.Message):
+    """A picture and what in it is meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    @_builtins.property
+    def pixels(self) -> _image_pb2.Pixels:
+        """The picture in its own aspect ratio, each side at most 4096 px; networks look at 1024."""
+
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptPoint]:
+        """Places on what is meant and beside it, at most 100. These, or a box, or both."""
+
+    @_builtins.property
+    def box(self) -> Global___PromptBox:
+        """A box around what is meant."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        pixels: _image_pb2.Pixels | None = ...,
+        points: _abc.Iterable[Global___PromptPoint] | None = ...,
+        box: Global___PromptBox | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "pixels", b"pixels"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "pixels", b"pixels", "points", b"points", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptMaskRequest: _TypeAlias = PromptMaskRequest  # noqa: Y015
+
+@_typing.final
+class PromptPoint(_message.Message):
+    """A place in the picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_PX_FIELD_NUMBER: _builtins.int
+    Y_PX_FIELD_NUMBER: _builtins.int
+    IS_INSIDE_FIELD_NUMBER: _builtins.int
+    x_px: _builtins.float
+    """To the right, in pixels of the request's picture."""
+    y_px: _builtins.float
+    """Down."""
+    is_inside: _builtins.bool
+    """Whether it is on what is meant."""
+    def __init__(
+        self,
+        *,
+        x_px: _builtins.float = ...,
+        y_px: _builtins.float = ...,
+        is_inside: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_inside", b"is_inside", "x_px", b"x_px", "y_px", b"y_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptPoint: _TypeAlias = PromptPoint  # noqa: Y015
+
+@_typing.final
+class PromptBox(_message.Message):
+    """A box in pixels of the request's picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_PX_FIELD_NUMBER: _builtins.int
+    TOP_PX_FIELD_NUMBER: _builtins.int
+    RIGHT_PX_FIELD_NUMBER: _builtins.int
+    BOTTOM_PX_FIELD_NUMBER: _builtins.int
+    left_px: _builtins.float
+    """Left edge."""
+    top_px: _builtins.float
+    """Upper edge."""
+    right_px: _builtins.float
+    """Right edge."""
+    bottom_px: _builtins.float
+    """Lower edge."""
+    def __init__(
+        self,
+        *,
+        left_px: _builtins.float = ...,
+        top_px: _builtins.float = ...,
+        right_px: _builtins.float = ...,
+        bottom_px: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom_px", b"bottom_px", "left_px", b"left_px", "right_px", b"right_px", "top_px", b"top_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptBox: _TypeAlias = PromptBox  # noqa: Y015
+
+@_typing.final
+class PromptMaskResponse(_message.Message):
+    """The mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """How good the network thinks it is, about 0 to 1."""
+    model: _builtins.str
+    """Name of the network."""
+    @_builtins.property
+    def mask(self) -> _image_pb2.Matte:
+        """Over the whole picture at the network's resolution: how likely each place is meant, 0 to 255."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in: embed, prompt."""
+
+    def __init__(
+        self,
+        *,
+        mask: _image_pb2.Matte | None = ...,
+        score: _builtins.float = ...,
+        model: _builtins.str = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask", "model", b"model", "score", b"score", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptMaskResponse: _TypeAlias = PromptMaskResponse  # noqa: Y015
 
 @_typing.final
 class UpscaleRequest(_message.Message):

@@ -40,6 +40,11 @@ class InferenceServiceStub:
                 request_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentRequest.SerializeToString,
                 response_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentResponse.FromString,
                 _registered_method=True)
+        self.PromptMask = channel.unary_unary(
+                '/matteworks.inference.v1.InferenceService/PromptMask',
+                request_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskRequest.SerializeToString,
+                response_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/matteworks.inference.v1.InferenceService/ListModels',
                 request_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
@@ -63,6 +68,19 @@ class InferenceServiceServicer:
         FAILED_TO_READ_IMAGE, RESOLUTION_TOO_HIGH, INVALID_ARGUMENT), NOT_FOUND (MODEL_NOT_FOUND),
         FAILED_PRECONDITION (MODEL_NOT_LOADED), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo),
         DEADLINE_EXCEEDED, UNAVAILABLE (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromptMask(self, request, context):
+        """The mask of what points and a box show, by the promptable network (of the SAM family) that the operator has
+        put here. What the network sees in a picture is kept for some minutes by a hash of its pixels, so further
+        points cost little.
+
+        Errors: INVALID_ARGUMENT (INVALID_DIMENSIONS, INVALID_ARGUMENT), FAILED_PRECONDITION (TOOL_UNAVAILABLE: no
+        such network is here), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo), DEADLINE_EXCEEDED, UNAVAILABLE
+        (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +112,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Segment,
                     request_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentRequest.FromString,
                     response_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentResponse.SerializeToString,
+            ),
+            'PromptMask': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromptMask,
+                    request_deserializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskRequest.FromString,
+                    response_serializer=matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -134,6 +157,33 @@ class InferenceService:
             '/matteworks.inference.v1.InferenceService/Segment',
             matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentRequest.SerializeToString,
             matteworks_dot_inference_dot_v1_dot_inference__pb2.SegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromptMask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.inference.v1.InferenceService/PromptMask',
+            matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskRequest.SerializeToString,
+            matteworks_dot_inference_dot_v1_dot_inference__pb2.PromptMaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,15 @@ class InferenceServiceStub:
     FAILED_PRECONDITION (MODEL_NOT_LOADED), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo),
     DEADLINE_EXCEEDED, UNAVAILABLE (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
     """
+    PromptMask: _grpc.UnaryUnaryMultiCallable[_inference_pb2.PromptMaskRequest, _inference_pb2.PromptMaskResponse]
+    """The mask of what points and a box show, by the promptable network (of the SAM family) that the operator has
+    put here. What the network sees in a picture is kept for some minutes by a hash of its pixels, so further
+    points cost little.
+
+    Errors: INVALID_ARGUMENT (INVALID_DIMENSIONS, INVALID_ARGUMENT), FAILED_PRECONDITION (TOOL_UNAVAILABLE: no
+    such network is here), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo), DEADLINE_EXCEEDED, UNAVAILABLE
+    (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
     """Lists the models of the registry, loaded or not. Safe to retry."""
     Upscale: _grpc.UnaryUnaryMultiCallable[_inference_pb2.UpscaleRequest, _inference_pb2.UpscaleResponse]
@@ -64,6 +73,15 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     FAILED_TO_READ_IMAGE, RESOLUTION_TOO_HIGH, INVALID_ARGUMENT), NOT_FOUND (MODEL_NOT_FOUND),
     FAILED_PRECONDITION (MODEL_NOT_LOADED), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo),
     DEADLINE_EXCEEDED, UNAVAILABLE (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
+    """
+    PromptMask: _aio.UnaryUnaryMultiCallable[_inference_pb2.PromptMaskRequest, _inference_pb2.PromptMaskResponse]  # type: ignore[assignment]
+    """The mask of what points and a box show, by the promptable network (of the SAM family) that the operator has
+    put here. What the network sees in a picture is kept for some minutes by a hash of its pixels, so further
+    points cost little.
+
+    Errors: INVALID_ARGUMENT (INVALID_DIMENSIONS, INVALID_ARGUMENT), FAILED_PRECONDITION (TOOL_UNAVAILABLE: no
+    such network is here), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo), DEADLINE_EXCEEDED, UNAVAILABLE
+    (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models of the registry, loaded or not. Safe to retry."""
@@ -91,6 +109,21 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_TO_READ_IMAGE, RESOLUTION_TOO_HIGH, INVALID_ARGUMENT), NOT_FOUND (MODEL_NOT_FOUND),
         FAILED_PRECONDITION (MODEL_NOT_LOADED), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo),
         DEADLINE_EXCEEDED, UNAVAILABLE (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def PromptMask(
+        self,
+        request: _inference_pb2.PromptMaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.PromptMaskResponse, _abc.Awaitable[_inference_pb2.PromptMaskResponse]]:
+        """The mask of what points and a box show, by the promptable network (of the SAM family) that the operator has
+        put here. What the network sees in a picture is kept for some minutes by a hash of its pixels, so further
+        points cost little.
+
+        Errors: INVALID_ARGUMENT (INVALID_DIMENSIONS, INVALID_ARGUMENT), FAILED_PRECONDITION (TOOL_UNAVAILABLE: no
+        such network is here), RESOURCE_EXHAUSTED (OVERLOADED, with RetryInfo), DEADLINE_EXCEEDED, UNAVAILABLE
+        (ENGINE_FAILED, SERVICE_UNAVAILABLE). Safe to retry.
         """
 
     @_abc_1.abstractmethod

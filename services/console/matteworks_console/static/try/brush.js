@@ -30,6 +30,10 @@ export class Brush {
     this.editor.show();
   }
 
+  get #paints() {
+    return this.mode === "keep" || this.mode === "erase";
+  }
+
   // The brush's diameter in pixels of the cut-out: the slider is in thousandths of the longer side.
   get diameter() {
     const { width, height } = this.editor.cut;
@@ -46,13 +50,13 @@ export class Brush {
   }
 
   #point(place) {
-    if (this.mode === "compare" || !this.editor.cut) return;
+    if (!this.#paints || !this.editor.cut) return;
     this.editor.cursor = place ? { x: place.x, y: place.y, diameter: this.diameter } : null;
     this.editor.show();
   }
 
   #down(event) {
-    if (this.mode === "compare" || event.button !== 0) return;
+    if (!this.#paints || event.button !== 0) return;
     event.preventDefault();
     this.editor.after.focus();
     this.editor.after.setPointerCapture(event.pointerId);
@@ -61,7 +65,7 @@ export class Brush {
   }
 
   #move(event) {
-    if (this.mode === "compare") return;
+    if (!this.#paints) return;
     const place = this.#where(event);
     this.editor.cursor = { ...place, diameter: this.diameter };
     if (this.isDown) this.editor.extend(place);
@@ -76,7 +80,7 @@ export class Brush {
   }
 
   #key(event) {
-    if (this.mode === "compare" || event.ctrlKey || event.metaKey) return;
+    if (!this.#paints || event.ctrlKey || event.metaKey) return;
     const { width, height } = this.editor.cut;
     const place = this.editor.cursor ?? { x: width / 2, y: height / 2 };
     const step = (Math.max(width, height) / 1000) * STEP_PX * (event.shiftKey ? 5 : 1);

@@ -13,6 +13,9 @@ export class Editor {
     this.undone = [];
     this.options = { background: "none", colour: "#ffffff", backgroundPicture: null, crop: false, margin: 0 };
     this.cursor = null;
+    // While somebody selects: the boxes [left, top, right, bottom] of the subjects, with their numbers.
+    this.isSelecting = false;
+    this.marks = [];
   }
 
   // Show another picture: its pixels upright, and the cut-out of the same sides ratio.
@@ -54,6 +57,13 @@ export class Editor {
     this.show();
   }
 
+  // Show another cut-out of the same picture in place of all that was there; undo brings that back.
+  replace(image, chosen) {
+    this.strokes.push({ mode: "select", image, chosen });
+    this.undone = [];
+    this.redraw();
+  }
+
   undo() {
     if (!this.strokes.length) return;
     this.undone.push(this.strokes.pop());
@@ -78,6 +88,11 @@ export class Editor {
 
   #paint(stroke, from) {
     const context = this.cut.getContext("2d");
+    if (stroke.mode === "select") {
+      context.clearRect(0, 0, this.cut.width, this.cut.height);
+      context.drawImage(stroke.image, 0, 0, this.cut.width, this.cut.height);
+      return;
+    }
     context.save();
     context.lineCap = "round";
     context.lineJoin = "round";
@@ -126,7 +141,35 @@ export class Editor {
     context.drawImage(
       this.source, frame.x, frame.y, frame.width, frame.height, 0, 0, this.before.width, this.before.height,
     );
+    if (this.isSelecting) this.#mark(this.after.getContext("2d"), scale);
     if (this.isPainting && this.cursor) this.#ring(this.after.getContext("2d"), scale);
+  }
+
+  // The rest of the picture, faint, and a box with its number around each subject.
+  #mark(context, scale) {
+    context.save();
+    context.globalCompositeOperation = "destination-over";
+    context.globalAlpha = 0.4;
+    context.drawImage(this.source, 0, 0, context.canvas.width, context.canvas.height);
+    context.restore();
+    context.save();
+    const size = Math.max(14, context.canvas.width / 40);
+    context.font = `600 ${size}px system-ui, sans-serif`;
+    context.textBaseline = "top";
+    for (const { number, box } of this.marks) {
+      const [left, top, right, bottom] = box.map((edge) => edge * scale);
+      for (const [style, width] of [["#000", 3], ["#fff", 1]]) {
+        context.strokeStyle = style;
+        context.lineWidth = width;
+        context.strokeRect(left, top, right - left, bottom - top);
+      }
+      const width = context.measureText(number).width + size;
+      context.fillStyle = "#000";
+      context.fillRect(left, top, width, size * 1.5);
+      context.fillStyle = "#fff";
+      context.fillText(number, left + size / 2, top + size / 4);
+    }
+    context.restore();
   }
 
   #ring(context, scale) {

@@ -3,12 +3,18 @@
 import { Batch, MAX_FILES } from "./batch.js";
 import { Brush } from "./brush.js";
 import { Editor } from "./editor.js";
-import { cutOut, unfit } from "./request.js";
+import { cutOut, listSubjects, selectPart, unfit } from "./request.js";
+import { Selecting } from "./select.js";
 
 const find = (id) => document.getElementById(id);
 const form = find("options");
 const editor = new Editor(find("after"), find("before"));
 const brush = new Brush(editor, find("brush"), changed);
+const selecting = new Selecting(
+  editor,
+  { panel: find("select"), list: find("subjects"), words: find("select-words") },
+  { list: atServer("Looking for subjects …", listSubjects), cut: atServer("Cutting it out …", cutPart), onChange: changed },
+);
 let current = null;
 let batch = null;
 let request = null;
@@ -66,7 +72,9 @@ async function takeOne(file) {
     return problem(`${file.name} cannot be read. It may be damaged; save it again and retry.`);
   }
   current = { file, original };
+  selecting.forget();
   await ask();
+  await selecting.use(selecting.isOn, current);
 }
 
 // ------------------------------------------------------------------ asking
@@ -99,6 +107,32 @@ async function ask({ keepStrokes = false } = {}) {
   } finally {
     if (!signal.aborted) busy("");
   }
+}
+
+// What `work` answers for the current picture; undefined when it failed, which is told, or came too late.
+function atServer(words, work) {
+  return async (...given) => {
+    request?.abort();
+    request = new AbortController();
+    const { signal } = request;
+    busy(words);
+    try {
+      const answer = await work(...given, key(), signal);
+      problem("");
+      return answer;
+    } catch (error) {
+      if (error.name !== "AbortError") problem(error.message);
+    } finally {
+      if (!signal.aborted) busy("");
+    }
+  };
+}
+
+async function cutPart(file, chosen, key, signal) {
+  const { blob, credits } = await selectPart(file, chosen, key, signal);
+  const image = await createImageBitmap(blob);
+  facts(image, credits);
+  return image;
 }
 
 function facts(cutout, credits) {
@@ -172,24 +206,24 @@ for (const radio of document.querySelectorAll("[name=tool]")) {
     brush.use(radio.value);
     find("stage").classList.toggle("painting", radio.value !== "compare");
     find("compare-row").classList.toggle("idle", radio.value !== "compare");
+    find("brush-hint").hidden = radio.value === "select";
+    selecting.use(radio.value === "select", current);
   });
 }
-find("undo").addEventListener("click", () => {
-  editor.undo();
+function step(work) {
+  work();
+  selecting.follow();
   changed();
-});
-find("redo").addEventListener("click", () => {
-  editor.redo();
-  changed();
-});
+}
+find("undo").addEventListener("click", () => step(() => editor.undo()));
+find("redo").addEventListener("click", () => step(() => editor.redo()));
 document.addEventListener("keydown", (event) => {
-  if (!(event.ctrlKey || event.metaKey) || !editor.cut || event.target.matches("input:not([type=range]):not([type=radio])")) return;
+  if (!(event.ctrlKey || event.metaKey) || !editor.cut || event.target.matches("input:not([type=range], [type=radio], [type=checkbox])")) return;
   const letter = event.key.toLowerCase();
-  if (letter === "z" && !event.shiftKey) editor.undo();
-  else if (letter === "y" || (letter === "z" && event.shiftKey)) editor.redo();
+  if (letter === "z" && !event.shiftKey) step(() => editor.undo());
+  else if (letter === "y" || (letter === "z" && event.shiftKey)) step(() => editor.redo());
   else return;
   event.preventDefault();
-  changed();
 });
 const peek = (isOn) => () => find("stage").classList.toggle("peek", isOn);
 for (const kind of ["pointerdown", "keydown"]) find("peek").addEventListener(kind, peek(true));

@@ -20,26 +20,53 @@ export function unfit(file) {
 
 // Fields are those of POST /v1.0/removebg. Throws Refusal, or AbortError when the signal says so.
 export async function cutOut(file, fields, key, signal) {
+  const headers = { "X-Api-Key": key };
+  const response = await call("/v1.0/removebg", "image_file", file, fields, headers, key, signal);
+  return { blob: await response.blob(), credits: response.headers.get("X-Credits-Charged") };
+}
+
+async function call(path, fileField, file, fields, headers, key, signal) {
   if (!key) throw new Refusal("Enter your API key first.");
   const form = new FormData();
-  form.append("image_file", file, "picture");
+  form.append(fileField, file, "picture");
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   let response;
   try {
-    response = await fetch("/v1.0/removebg", { method: "POST", headers: { "X-Api-Key": key }, body: form, signal });
+    response = await fetch(path, { method: "POST", headers, body: form, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal("The server does not answer. Check your connection and try again.", { retryAfterS: 2 });
   }
   if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+// The subjects of a picture, largest first: { subject, box, type, label }. Costs nothing.
+export async function listSubjects(file, key, signal) {
+  const response = await callTool("subjects", file, {}, key, signal);
+  return (await response.json()).data.subjects;
+}
+
+// The cut-out of what is chosen: places [x, y] on it and beside it, numbers of subjects.
+export async function selectPart(file, { inside, outside, subjects }, key, signal) {
+  const points = [...inside.map((place) => [...place, 1]), ...outside.map((place) => [...place, 0])];
+  const fields = {};
+  if (points.length) fields.points = JSON.stringify(points);
+  if (subjects.length) fields.subjects = subjects.join(",");
+  const response = await callTool("magic-select/image", file, fields, key, signal);
   return { blob: await response.blob(), credits: response.headers.get("X-Credits-Charged") };
+}
+
+function callTool(tool, file, fields, key, signal) {
+  return call(`/api/tools/${tool}`, "image", file, fields, { Authorization: `Bearer ${key}` }, key, signal);
 }
 
 async function refusal(response) {
   const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
   let first = {};
   try {
-    first = (await response.json()).errors?.[0] ?? {};
+    const document = await response.json();
+    first = document.errors?.[0] ?? { title: document.error?.message };
   } catch {
     // Not our document: the status says enough.
   }

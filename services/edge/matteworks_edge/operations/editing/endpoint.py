@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -32,12 +32,20 @@ from matteworks_edge.intake.incoming import (
 from matteworks_edge.jobs_client import caller_for
 from matteworks_edge.operations.editing.tools import MASK, Tool
 from matteworks_edge.operations.services import Services
-from matteworks_edge.operations.stored.cutout import StoredCutout
+from matteworks_edge.operations.stored.cutout import StoredCutout, StoredSubject
 from matteworks_edge.responses import JSON_TYPE, format_credits, json_response, rate_limit_headers
 from matteworks_removal.content_types import CONTENT_TYPES
 from matteworks_removal.edits import Edit, EditedPicture, EditOrder
 from matteworks_removal.service import Counting, Progress
 from matteworks_removal.sources import SentPicture
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is in the store: pictures, and the mask of each where it has one."""
+
+    results: list[removal_pb2.StoredResult] = field(default_factory=list)
+    masks: list[removal_pb2.StoredResult] = field(default_factory=list)
 
 
 def _never(_: Fields) -> bool:
@@ -81,36 +89,38 @@ class EditEndpoint:
         request: Request,
         caller: auth_pb2.AuthenticateResponse,
         form: RawForm,
-        order: EditOrder,
+        order: EditOrder[EditedPicture],
         named: Mapping[str, str],
         slot: Slot,
     ) -> Response:
         exchange = exchange_of(request)
         order = await self._with_stored(caller, order, named, slot)
         inline = self.inline if self.is_inline(Fields(form)) else None
-        stored: list[removal_pb2.StoredResult] = []
+        stored = _Kept()
         owner = caller_for(caller, exchange.dialect.name, self.max_retention_s)
 
         async def keep(picture: EditedPicture) -> None:
-            if self.document is not None and inline is None:
-                content_type = CONTENT_TYPES[picture.format]
-                stored.append(await self.services.jobs.store(owner, picture.content, content_type))
-                if MASK in picture.others:
-                    stored.append(await self.services.jobs.store(owner, picture.others[MASK], "image/png"))
+            if self.document is None or inline is not None:
+                return
+            for part in (picture, *picture.more):
+                content_type = CONTENT_TYPES[part.format]
+                stored.results.append(await self.services.jobs.store(owner, part.content, content_type))
+                if MASK in part.others:
+                    stored.masks.append(await self.services.jobs.store(owner, part.others[MASK], "image/png"))
 
         start = time.perf_counter()
         progress = Progress(exchange.stages, slot.take, exchange.keep_reservation, exchange.keep_charge)
         try:
             edit = await while_connected(request, self.services.edits.edit(caller, order, progress, keep))
         except BaseException:
-            for result in stored:
+            for result in (*stored.results, *stored.masks):
                 await self._drop(caller.account_id, result.result_id)
             raise
         headers = _headers(edit, exchange.dialect) | rate_limit_headers(exchange.rate_limit)
         if exchange.dialect.account_headers:
             account = await account_of(caller, self.services.auth)
             headers |= exchange.dialect.account_headers(edit.charged_credits_milli, account)
-        picture = edit.picture
+        picture = edit.result
         if inline is not None:
             body = await asyncio.to_thread(inline, picture)
             self.services.metrics.sent_bytes.inc(len(body))
@@ -122,8 +132,12 @@ class EditEndpoint:
         return json_response(self.document(cutout), headers=headers)
 
     async def _with_stored(
-        self, caller: auth_pb2.AuthenticateResponse, order: EditOrder, named: Mapping[str, str], slot: Slot
-    ) -> EditOrder:
+        self,
+        caller: auth_pb2.AuthenticateResponse,
+        order: EditOrder[EditedPicture],
+        named: Mapping[str, str],
+        slot: Slot,
+    ) -> EditOrder[EditedPicture]:
         """`order` with the account's stored results that it names. Raises NotFound (RESULT_NOT_FOUND) for
         another account's as for none.
         """
@@ -145,7 +159,7 @@ class EditEndpoint:
 
 def _parse(
     form: RawForm, tool: Tool, dialect: Dialect, usual: compositor_pb2.OutputFormat.ValueType
-) -> tuple[EditOrder, Mapping[str, str]]:
+) -> tuple[EditOrder[EditedPicture], Mapping[str, str]]:
     """The order, and the ids of the stored results that it needs. Raises InvalidRequest with every error, or
     what the tool raises at once.
     """
@@ -169,22 +183,31 @@ def _parse(
     return order, work.stored
 
 
-def _headers(edit: Edit, dialect: Dialect) -> dict[str, str]:
+def _headers(edit: Edit[EditedPicture], dialect: Dialect) -> dict[str, str]:
     headers = {
-        dialect.width_header: str(edit.picture.width_px),
-        dialect.height_header: str(edit.picture.height_px),
+        dialect.width_header: str(edit.result.width_px),
+        dialect.height_header: str(edit.result.height_px),
         "X-Credits-Charged": format_credits(edit.charged_credits_milli),
     }
     return headers | ({"X-Repeated-Request": "true"} if edit.is_repeat else {})
 
 
-def _cutout(stored: Sequence[removal_pb2.StoredResult], edit: Edit, duration_s: float) -> StoredCutout:
+def _cutout(stored: _Kept, edit: Edit[EditedPicture], duration_s: float) -> StoredCutout:
+    picture = edit.result
+    subjects: list[StoredSubject] = []
+    if picture.number:
+        parts = zip((picture, *picture.more), stored.results, stored.masks, strict=True)
+        subjects = [
+            StoredSubject(part.number, result, mask, part.width_px, part.height_px)
+            for part, result, mask in parts
+        ]
     return StoredCutout(
-        result=stored[0],
-        mask=stored[1] if len(stored) > 1 else None,
-        format=edit.picture.format,
-        width_px=edit.picture.width_px,
-        height_px=edit.picture.height_px,
+        result=stored.results[0],
+        mask=stored.masks[0] if stored.masks else None,
+        subjects=subjects,
+        format=picture.format,
+        width_px=picture.width_px,
+        height_px=picture.height_px,
         source_width_px=edit.source_width_px,
         source_height_px=edit.source_height_px,
         charged_credits_milli=edit.charged_credits_milli,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from matteworks.compositor.v1 import compositor_pb2, edit_pb2
@@ -27,7 +27,7 @@ from matteworks_removal.clients import EditClient
 from matteworks_removal.edits import EditedPicture
 from matteworks_removal.sources import PictureSource
 
-__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "UPSCALE", "Tool", "Work"]
+__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "SELECT_ONE", "UPSCALE", "Tool", "Work"]
 
 # The name of the grey PNG that a selection adds to its cut-out.
 MASK: Final = "mask"
@@ -159,10 +159,10 @@ def _read_select(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wor
         sent.CopyFrom(request)
         sent.image = image
         answer = await editor.select(sent)
-        made = answer.rendering
-        return EditedPicture(
-            made.image, made.format, made.size.width_px, made.size.height_px, {MASK: answer.matte_image}
-        )
+        if not answer.cutouts:
+            return _selected(answer.rendering, answer.matte_image)
+        first, *more = (_selected(one.rendering, one.matte_image, one.number) for one in answer.cutouts)
+        return replace(first, more=more)
 
     return Work(perform, request.SerializeToString(deterministic=True))
 
@@ -178,6 +178,11 @@ def _read_upscale(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wo
         return EditedPicture.from_proto((await editor.upscale(sent)).picture)
 
     return Work(perform, request.SerializeToString(deterministic=True))
+
+
+def _selected(made: compositor_pb2.Rendering, matte_image: bytes, number: int = 0) -> EditedPicture:
+    size = made.size
+    return EditedPicture(made.image, made.format, size.width_px, size.height_px, {MASK: matte_image}, number)
 
 
 BRUSH: Final = Tool(
@@ -244,11 +249,18 @@ FILL: Final = Tool(
 
 SELECT: Final = Tool(
     "select",
-    "Cut out what is pointed at",
+    "Cut out what is pointed at, or subjects by number",
     _read_select,
     {
         "points": {**TEXT, "description": "JSON: [[x, y, 1], ...]; 1 keeps, 0 leaves out; at most 100."},
         "box": {**TEXT, "description": "JSON: [left, top, right, bottom] around what is wanted."},
+        "subjects": {**TEXT, "description": "Numbers, such as 1,3, as /api/tools/subjects lists them."},
+        "subject": {**TEXT, "description": "The same for one."},
+        "each": {
+            "type": "boolean",
+            "default": False,
+            "description": "One cut-out for each of the subjects, or of all. Costs as much as one.",
+        },
     },
 )
 UPSCALE: Final = Tool(
@@ -267,4 +279,15 @@ UPSCALE: Final = Tool(
             for name, other in (("target_width", "target_height"), ("target_height", "target_width"))
         },
     },
+)
+
+
+def _read_one(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
+    if fields.text("each") is not None:
+        fields.errors.append(InvalidField("each", "Only one picture can be the answer: leave each out."))
+    return _read_select(fields, form, output)
+
+
+SELECT_ONE: Final = replace(
+    SELECT, read=_read_one, fields={name: schema for name, schema in SELECT.fields.items() if name != "each"}
 )

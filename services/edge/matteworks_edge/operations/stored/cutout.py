@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matteworks.common.v1 import error_reason_pb2 as reasons
 from matteworks.compositor.v1 import compositor_pb2
 from matteworks.jobs.v1 import removal_pb2
 from matteworks_common.errors import MatteworksError
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubject:
+    """The cut-out of one subject by its number, and its matte."""
+
+    number: int
+    result: removal_pb2.StoredResult
+    mask: removal_pb2.StoredResult
+    width_px: int
+    height_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,8 @@ class StoredCutout:
     processing_time_ms: int
     # Of a selection: its matte.
     mask: removal_pb2.StoredResult | None = None
+    # Of a selection of each subject: all of them.
+    subjects: Sequence[StoredSubject] = ()
 
 
 def cutout_of(item: removal_pb2.Item) -> StoredCutout:

@@ -57,7 +57,7 @@ UNDETERMINED: Final = Subject("", 0.0)
 @dataclass(frozen=True)
 class Segmented:
     """A matte over the whole picture, and how it was made. `model` joins several names with +; `confidence`
-    is how likely the matte is right, 0 to 1.
+    is how likely the matte is right, 0 to 1; `detections` are all things that were seen, in it or not.
     """
 
     matte: MatteArray
@@ -65,6 +65,7 @@ class Segmented:
     model: str
     batch_item_count: int
     confidence: float
+    detections: Sequence[Detection] = ()
 
 
 @dataclass
@@ -161,7 +162,7 @@ class Segmenter:
             subject = Subject(guess.type, guess.confidence)
         _report(runs, stages)
         confidence = await self._run(_confidence, matte, runs.mattes)
-        return Segmented(matte, subject, entry.name, runs.batch_item_count, confidence)
+        return Segmented(matte, subject, entry.name, runs.batch_item_count, confidence, _seen(evidence))
 
     async def _segment_by_blend(
         self,
@@ -204,7 +205,8 @@ class Segmenter:
         _report(runs, stages)
         with stages.measure("refine"):
             confidence = await self._run(_confidence, matte, runs.mattes)
-        return Segmented(matte, subject, "+".join(runs.names), runs.batch_item_count, confidence)
+        seen = _seen(evidence)
+        return Segmented(matte, subject, "+".join(runs.names), runs.batch_item_count, confidence, seen)
 
     async def _look_again(
         self,
@@ -285,6 +287,10 @@ def _look(networks: SubjectNetworks, picture: Picture) -> _Evidence:
     seen = networks.look(picture)
     detections = decode_boxes(seen.box_encodings, seen.class_logits)
     return _Evidence(seen.logits, detections, subject_for_routing(classify(seen.logits, detections)))
+
+
+def _seen(evidence: _Evidence | None) -> Sequence[Detection]:
+    return () if evidence is None else evidence.detections
 
 
 def _judge(evidence: _Evidence, matte: MatteArray) -> SubjectGuess:
