@@ -22,7 +22,7 @@ from matteworks.inference.v1 import inference_pb2_grpc, inpainting_pb2_grpc
 from matteworks.inference.v2 import open_inference_pb2_grpc
 from matteworks_common.clock import Clock, SystemClock
 from matteworks_common.health import HealthMonitor
-from matteworks_common.instance import resident_bytes
+from matteworks_common.instance import give_back_free_memory, resident_bytes
 from matteworks_common.lifecycle import App
 from matteworks_common.settings import SettingsError
 from matteworks_common.shared_memory import Borrower
@@ -153,11 +153,15 @@ async def _wire(settings: InferenceSettings, given: Dependencies, opened: AsyncE
     read_device_memory = _device_memory_reader(settings)
     grown_bytes: dict[str, int] = {}
 
+    def held_bytes() -> int:
+        # What an earlier model left free would hide what the next one takes.
+        give_back_free_memory()
+        return resident_bytes() + read_device_memory().used_bytes
+
     async def load(entry: ModelEntry, weights: Path) -> None:
-        before_bytes = resident_bytes() + read_device_memory().used_bytes
+        before_bytes = held_bytes()
         await loop.run_in_executor(threads.device, engine.load, entry, weights)
-        after_bytes = resident_bytes() + read_device_memory().used_bytes
-        grown_bytes[entry.name] = max(0, after_bytes - before_bytes)
+        grown_bytes[entry.name] = max(0, held_bytes() - before_bytes)
         metrics.model_loaded(entry.name, engine.facts_of(entry.name).label)
 
     try:

@@ -48,6 +48,17 @@ async def sign_in(visitor: Visitor, secret: str) -> None:
     await visitor.page.wait_for_url(re.compile("/console/accounts"))
 
 
+async def show(visitor: Visitor, *, is_hidden: bool) -> None:
+    """As if the person had gone to another tab, or come back."""
+    await visitor.page.evaluate(
+        """isHidden => {
+            Object.defineProperty(document, "hidden", {value: isHidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_hidden,
+    )
+
+
 def remove(stack: RunningStack, key: str, photo: Path) -> httpx.Response:
     return httpx.post(
         f"{stack.base_url}/v1.0/removebg",
@@ -100,6 +111,15 @@ async def test_an_open_page_follows_what_is_spent_and_recovers_from_a_lost_conne
         before = await spent.inner_text()
         assert remove(running_stack, running_stack.key, demo_photo).status_code == 200
         await expect(live).to_have_text("Live.", timeout=40_000)
+        await expect(spent).not_to_have_text(before)
+
+        # A page that nobody looks at gives its connection back, and catches up when somebody does.
+        await show(visitor, is_hidden=True)
+        await expect(live).to_have_text("Paused.")
+        before = await spent.inner_text()
+        assert remove(running_stack, running_stack.key, demo_photo).status_code == 200
+        await show(visitor, is_hidden=False)
+        await expect(live).to_have_text("Live.")
         await expect(spent).not_to_have_text(before)
 
 

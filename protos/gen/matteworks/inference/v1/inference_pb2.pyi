@@ -546,8 +546,8 @@ class Model(_message.Message):
     license_note: _builtins.str
     """What else is known of the licences, one sentence for people; often empty."""
     memory_bytes: _builtins.int
-    """Bytes by which the memory of this process and of its GPU grew when the model was loaded; 0 when not
-    loaded, or not known.
+    """Bytes by which the memory of this process and of its GPU grew when the model was loaded, for the first
+    one with the engine's own; 0 when not loaded, or not known.
     """
     task: Global___ModelTask.ValueType
     """What it is for; UNSPECIFIED from a server older than this field, which has mattes only."""
