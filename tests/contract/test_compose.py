@@ -158,8 +158,9 @@ def test_no_image_is_the_latest() -> None:
     assert all(re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", image) for image in images)
 
 
-def test_the_gpu_file_only_changes_what_exists() -> None:
-    assert set(compose("compose.gpu.yaml")["services"]) <= set(compose()["services"])
+@pytest.mark.parametrize("file", ["compose.gpu.yaml", "compose.painter.yaml"])
+def test_a_file_on_top_only_changes_what_exists(file: str) -> None:
+    assert set(compose(file)["services"]) <= set(compose()["services"])
 
 
 def test_the_dockerfile_passes_the_linter() -> None:
