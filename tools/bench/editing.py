@@ -46,6 +46,9 @@ def main() -> int:
                 "brush": lambda: client.correct(photo, [stroke], matte=matte),  # noqa: B023 - called below
                 "crop to a box": lambda: client.crop(photo, box=(0, 0, "50%", "50%")),  # noqa: B023
                 "erase 2 %": lambda: client.erase(photo, mask),  # noqa: B023
+                "list subjects": lambda: client.list_subjects(photo),  # noqa: B023
+                "select by a point": lambda: client.select(photo, [middle]),  # noqa: B023
+                "select each subject": lambda: client.select_each(photo),  # noqa: B023
                 "expand one side": lambda: client.expand(photo, borders_px=(0, 0, 0, 200)),  # noqa: B023
             }
             for name, work in tools.items():
