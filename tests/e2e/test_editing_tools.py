@@ -171,6 +171,8 @@ def test_subjects_are_listed_for_nothing_and_taken_by_number(
     assert picture_of(parts[0]).size == (512, 512)
 
 
+# The first of them loads the network.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("fields", "size"),
     [({}, (128, 80)), ({"scale": "4", "format": "jpg"}, (256, 160)), ({"target_width": "100"}, (100, 63))],
