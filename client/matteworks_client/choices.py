@@ -18,6 +18,7 @@ Format: TypeAlias = Literal[
 ]
 Channels: TypeAlias = Literal["rgba", "alpha"]
 QualityName: TypeAlias = Literal["fast", "balanced", "best"]
+HolesName: TypeAlias = Literal["keep", "clear"]
 ShadowName: TypeAlias = Literal["none", "auto", "drop", "three_d", "car"]
 SubjectName: TypeAlias = Literal[
     "person",
@@ -40,6 +41,7 @@ class RenderChoices(TypedDict, total=False):
     `despill` takes out, and `despill_strength_percent` how much of it. `roi`: left, top, right, bottom of
     where the subject is looked for. `crop`: cut off the empty border; `crop_margin` is the room left
     (top, right, bottom, left). `crop_aspect_ratio`: width to height; crops, and adds room on two sides.
+    `holes`: "keep" fills what the subject encloses, "clear" opens it where the background shows through.
     `scale_percent`: 10 to 100 of the canvas. `position`: "original", or percents of the free room
     (horizontal, vertical). `bg_color`: red, green, blue and perhaps alpha, 0 to 255.
     """
@@ -61,6 +63,7 @@ class RenderChoices(TypedDict, total=False):
     despill_strength_percent: int
     encoding_quality: int
     keep_metadata: bool
+    holes: HolesName
     bg_color: tuple[int, int, int] | tuple[int, int, int, int]
     bg_image: Picture
 
@@ -92,6 +95,7 @@ def render_options(choices: RenderChoices) -> compositor_pb2.RenderOptions:
         despill_strength_percent=choices.get("despill_strength_percent"),
         encoding_quality=choices.get("encoding_quality"),
         keep_metadata=choices.get("keep_metadata"),
+        holes=enum_value(compositor_pb2.Holes, "HOLES", choices.get("holes")),
     )
     if "despill_color" in choices:
         red, green, blue = choices["despill_color"]

@@ -37,6 +37,7 @@ def test_every_choice_reaches_the_wire() -> None:
             "despill_strength_percent": 0,
             "encoding_quality": 70,
             "keep_metadata": True,
+            "holes": "clear",
             "bg_color": (1, 2, 3),
         }
     )
@@ -57,6 +58,7 @@ def test_every_choice_reaches_the_wire() -> None:
     assert options.HasField("despill_strength_percent")
     assert options.encoding_quality == 70
     assert options.keep_metadata
+    assert options.holes == compositor_pb2.HOLES_CLEAR
     assert (options.bg_color.blue, options.bg_color.alpha) == (3, 255)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from matteworks.compositor.v1 import compositor_pb2 as pb
 from matteworks_common.errors import MatteworksError
 from matteworks_compositor.options.model import (
+    Holes,
     OutputFormat,
     RenderOptions,
     ShadowChoice,
@@ -130,3 +131,10 @@ def _outcome(run: Callable[[], T]) -> T | MatteworksError:
         return run()
     except MatteworksError as error:
         return error
+
+
+def test_holes_are_as_the_network_says_unless_asked() -> None:
+    assert parse_options(pb.RenderOptions()).holes is Holes.AS_FOUND
+    assert parse_options(pb.RenderOptions(holes=pb.HOLES_CLEAR)).holes is Holes.CLEAR
+    with pytest.raises(MatteworksError, match="not known"):
+        parse_options(pb.RenderOptions(holes=9))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tools.drawn_edges import SUBJECTS, photographic
 
 from matteworks_imaging.filters.closed_form import linear_in_colour, solve_alpha
-from matteworks_inference.tasks.segmentation.colour_evidence import colour_evidence
+from matteworks_imaging.filters.colour_evidence import colour_evidence
 from matteworks_inference.tasks.segmentation.ensemble import GENERAL, PORTRAIT
 from matteworks_inference.tasks.segmentation.matting import matted
 from tests.unit.inference.test_soft_edges import disc, error, fur, hardened, picture

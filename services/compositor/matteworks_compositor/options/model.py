@@ -13,6 +13,7 @@ __all__ = [
     "Channels",
     "Color",
     "CropMargins",
+    "Holes",
     "InputAlpha",
     "OutputFormat",
     "Quality",
@@ -80,6 +81,14 @@ class InputAlpha(IntEnum):
     MULTIPLIED = 1
     IS_MATTE = 2
     DISCARDED = 3
+
+
+class Holes(IntEnum):
+    """What becomes of enclosed regions; numbers as in `matteworks.compositor.v1.Holes`."""
+
+    AS_FOUND = 0
+    KEEP = 1
+    CLEAR = 2
 
 
 class ShadowType(IntEnum):
@@ -159,6 +168,7 @@ class RenderOptions:
     keep_metadata: bool = False
     max_size: Size | None = None
     input_alpha: InputAlpha = InputAlpha.MULTIPLIED
+    holes: Holes = Holes.AS_FOUND
 
     @property
     def share_percent(self) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ from matteworks_compositor.options.model import (
     Channels,
     Color,
     CropMargins,
+    Holes,
     InputAlpha,
     OutputFormat,
     RenderOptions,
@@ -79,6 +80,7 @@ def parse_options(message: compositor_pb2.RenderOptions) -> RenderOptions:
         keep_metadata=message.keep_metadata,
         max_size=_parse_max_size(message.max_size) if message.HasField("max_size") else None,
         input_alpha=parse_choice("input_alpha", message.input_alpha, InputAlpha, InputAlpha.MULTIPLIED),
+        holes=parse_choice("holes", message.holes, Holes, Holes.AS_FOUND),
     )
 
 

@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Holes:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HolesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Holes.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLES_UNSPECIFIED: _Holes.ValueType  # 0
+    """As the network says."""
+    HOLES_KEEP: _Holes.ValueType  # 1
+    """They are opaque: the subject is its outline, filled."""
+    HOLES_CLEAR: _Holes.ValueType  # 2
+    """They are transparent where they look like the background around the subject, also where the network took
+    them for the subject.
+    """
+
+class Holes(_Holes, metaclass=_HolesEnumTypeWrapper):
+    """What becomes of regions that a subject encloses: inside a ring, a frame, a letter."""
+
+HOLES_UNSPECIFIED: Holes.ValueType  # 0
+"""As the network says."""
+HOLES_KEEP: Holes.ValueType  # 1
+"""They are opaque: the subject is its outline, filled."""
+HOLES_CLEAR: Holes.ValueType  # 2
+"""They are transparent where they look like the background around the subject, also where the network took
+them for the subject.
+"""
+Global___Holes: _TypeAlias = Holes  # noqa: Y015
+
 class _InputAlpha:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -540,6 +568,7 @@ class RenderOptions(_message.Message):
     KEEP_METADATA_FIELD_NUMBER: _builtins.int
     MAX_SIZE_FIELD_NUMBER: _builtins.int
     INPUT_ALPHA_FIELD_NUMBER: _builtins.int
+    HOLES_FIELD_NUMBER: _builtins.int
     max_pixel_count: _builtins.int
     """Pixels that the result may have at most; 0: 50 million. A larger picture is made smaller, never
     larger.
@@ -573,6 +602,10 @@ class RenderOptions(_message.Message):
     """
     input_alpha: Global___InputAlpha.ValueType
     """What becomes of transparency that the file itself brings; UNSPECIFIED: MULTIPLIED."""
+    holes: Global___Holes.ValueType
+    """What becomes of regions that the subject encloses and the background shows through; UNSPECIFIED: what the
+    network says.
+    """
     @_builtins.property
     def roi(self) -> Global___Region:
         """Where the subject is looked for; absent: everywhere. Outside it the result is empty."""
@@ -627,10 +660,11 @@ class RenderOptions(_message.Message):
         keep_metadata: _builtins.bool | None = ...,
         max_size: _image_pb2.Size | None = ...,
         input_alpha: Global___InputAlpha.ValueType = ...,
+        holes: Global___Holes.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "keep_metadata", b"keep_metadata", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "input_alpha", b"input_alpha", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_despill", b"_despill", "_despill_strength_percent", b"_despill_strength_percent", "_encoding_quality", b"_encoding_quality", "_keep_metadata", b"_keep_metadata", "_scale_percent", b"_scale_percent", "_semitransparency", b"_semitransparency", "background", b"background", "bg_color", b"bg_color", "bg_image", b"bg_image", "channels", b"channels", "crop", b"crop", "despill", b"despill", "despill_color", b"despill_color", "despill_strength_percent", b"despill_strength_percent", "encoding_quality", b"encoding_quality", "format", b"format", "holes", b"holes", "input_alpha", b"input_alpha", "keep_metadata", b"keep_metadata", "max_pixel_count", b"max_pixel_count", "max_png_pixel_count", b"max_png_pixel_count", "max_size", b"max_size", "position", b"position", "roi", b"roi", "scale_percent", b"scale_percent", "semitransparency", b"semitransparency", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__despill: _TypeAlias = _typing.Literal["despill"]  # noqa: Y015
     _WhichOneofArgType__despill: _TypeAlias = _typing.Literal["_despill", b"_despill"]  # noqa: Y015

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_imaging.filters.closed_form import linear_in_colour, solve_alpha
+from matteworks_imaging.filters.colour_evidence import colour_evidence
 from matteworks_imaging.resampling import grid_size
-from matteworks_inference.tasks.segmentation.colour_evidence import colour_evidence
 from matteworks_inference.tasks.segmentation.contour_pieces import (
     PIECE,
     contour_of,
