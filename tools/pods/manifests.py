@@ -39,7 +39,9 @@ def pods_of(state: Path, models: Path, cores: int) -> tuple[list[Pod], dict[str,
 
     `state` is an empty folder for volumes; `models` holds the weights. Inference asks for `cores` cores.
     """
-    values = {"inference": {"defaults": {"resources": {"requests": {"cpu": str(cores)}}}}}
+    # The small network, so that a busy machine is not too slow for it.
+    small = {"settings": {"QUALITY": "fast"}, "resources": {"requests": {"cpu": str(cores)}}}
+    values = {"inference": {"defaults": small}}
     with helm_python.Chart.load(CHART) as chart:
         texts = chart.render(values, name=RELEASE, namespace=NAMESPACE)
     objects = [
