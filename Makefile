@@ -17,6 +17,7 @@
 #   make observe  the dashboards under load, from a real Prometheus: docs/images/dashboard-*.webp
 #   make images   every image built, and run as the pods of the chart; a photo and a batch through; needs buildah
 #   make policy   the chart against checkov's policies, in an environment of its own
+#   make release  wheel and source archive in dist/, tried in an empty environment, with parts list and licences
 #   make clean    everything that was made, except weights and accounts
 
 SHELL := /bin/sh
@@ -36,7 +37,7 @@ SOURCES := services deploy cli client tests tools
 PHOTO ?= cli/matteworks_cli/demo/astronaut.jpg
 SECONDS ?= 600
 
-.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak observe images policy clean venv dev weights
+.PHONY: help demo up test lint gen bench bench-gpu profile eval shadows sheets screenshots fuzz soak observe images policy release clean venv dev weights
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -144,6 +145,7 @@ observe: $(DEVELOPMENT) $(WEIGHTS)
 images: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.images $(ARGS)
 
+<<<<<<< HEAD
 $(POLICY)/bin/checkov: Makefile
 	@echo "Installing checkov into $(POLICY) (once) ..."
 	@$(PYTHON) -m venv $(POLICY)
@@ -153,6 +155,10 @@ $(POLICY)/bin/checkov: Makefile
 # Not in our lock: checkov pins its many packages, and some of them to versions that are not ours.
 policy: $(DEVELOPMENT) $(POLICY)/bin/checkov
 	@$(BIN)/python -m tools.policy $(POLICY)/bin/checkov
+=======
+release: $(DEVELOPMENT)
+	@$(BIN)/python -m tools.release $(ARGS)
+>>>>>>> 6f4849c (Make releases by a command)
 
 clean:
 	rm -rf $(VENV) .venv-peer .venv-fuzz $(POLICY) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

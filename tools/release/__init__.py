@@ -1,0 +1,1 @@
+"""A release: wheel and source archive, tried in an empty environment, with its parts and their licences."""
