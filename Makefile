@@ -145,7 +145,6 @@ observe: $(DEVELOPMENT) $(WEIGHTS)
 images: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.images $(ARGS)
 
-<<<<<<< HEAD
 $(POLICY)/bin/checkov: Makefile
 	@echo "Installing checkov into $(POLICY) (once) ..."
 	@$(PYTHON) -m venv $(POLICY)
@@ -155,10 +154,9 @@ $(POLICY)/bin/checkov: Makefile
 # Not in our lock: checkov pins its many packages, and some of them to versions that are not ours.
 policy: $(DEVELOPMENT) $(POLICY)/bin/checkov
 	@$(BIN)/python -m tools.policy $(POLICY)/bin/checkov
-=======
+
 release: $(DEVELOPMENT)
 	@$(BIN)/python -m tools.release $(ARGS)
->>>>>>> 6f4849c (Make releases by a command)
 
 clean:
 	rm -rf $(VENV) .venv-peer .venv-fuzz $(POLICY) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -54,19 +54,9 @@ def main() -> int:
         run([str(client), "-c", _CLIENT_CHECK], told=True)
         services = environment(Path(scratch) / "services", f"{wheel}[{_SERVICES}]")
         tool = environment(Path(scratch) / "tool", _SBOM_TOOL, locked=False)
-        run(
-            [
-                *(
-                    str(tool.with_name("cyclonedx-py")),
-                    "environment",
-                    "--output-reproducible",
-                    "--of",
-                    "JSON",
-                ),
-                *("--pyproject", str(ROOT / "pyproject.toml"), "-o", str(dist / "sbom.cdx.json")),
-                str(services),
-            ]
-        )
+        command = [str(tool.with_name("cyclonedx-py")), "environment", "--output-reproducible"]
+        command += ["--of", "JSON", "--pyproject", str(ROOT / "pyproject.toml")]
+        run([*command, "-o", str(dist / "sbom.cdx.json"), str(services)])
     sbom = dist / "sbom.cdx.json"
     pulled = [entry for entry in load_registry(None).entries if entry.is_pulled_by_default]
     document = with_weights(json.loads(sbom.read_text()), pulled)
