@@ -127,6 +127,20 @@ def test_an_idle_server_takes_what_it_gets() -> None:
     door.enter(within_s=1.0)
 
 
+def test_an_idle_server_takes_pictures_that_come_together_whatever_its_pace_was() -> None:
+    door = Door(max_pictures=3, max_wait_s=30.0)
+    door.enter()
+    door.answer(300.0)
+    with door.admission.hold(None, picture_count=2):
+        assert door.admission.in_hand_count == 2
+        with pytest.raises(LimitExceeded, match="for the time that is left"):
+            door.enter()
+    assert door.admission.expected_s < 300.0
+    with pytest.raises(LimitExceeded, match="in hand\\."), door.admission.hold(None, picture_count=4):
+        pass
+    assert door.drops.reasons == ["late", "full"]
+
+
 def test_a_picture_that_failed_tells_nothing_of_the_pace() -> None:
     door = Door()
     door.learn(interval_s=0.2, in_hand=2)

@@ -287,6 +287,38 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None
         await asyncio.gather(*tasks)
 
 
+async def test_a_slow_run_does_not_refuse_the_next_picture_of_an_idle_device() -> None:
+    """A picture asks several networks at once, and gives all of them up when one is refused."""
+    async with bench() as b:
+        b.runner.gate.clear()
+        slow = b.submit(1, key="first")
+        await b.device_begins()
+        # Nobody waits as long, but the device goes on with it and its time is remembered.
+        b.clock.advance(600)
+        b.runner.gate.set()
+        await slow
+        assert await asyncio.gather(b.submit(2, key="first"), b.submit(3, key="second")) == [4, 6]
+        assert b.recorder.dropped == []
+
+
+async def test_behind_a_slow_run_an_item_is_refused_until_that_ends() -> None:
+    async with bench() as b:
+        b.runner.gate.clear()
+        slow = b.submit(1)
+        await b.device_begins()
+        b.clock.advance(600)
+        b.runner.gate.set()
+        await slow
+        b.runner.gate.clear()
+        running = b.submit(2)
+        await b.device_begins()
+        with pytest.raises(LimitExceeded, match="too long"):
+            await b.queue.submit("k", 3)
+        b.runner.gate.set()
+        await running
+        assert (await b.queue.submit("k", 4)).result == 8
+
+
 async def test_a_cancelled_item_is_not_run() -> None:
     async with bench() as b:
         await b.occupy()

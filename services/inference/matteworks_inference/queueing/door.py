@@ -55,13 +55,13 @@ class PictureAdmission:
         return (self._in_hand + 1) * self._interval_s
 
     @contextmanager
-    def hold(self, deadline_s: float | None) -> Iterator[None]:
-        """Count a picture in hand, to be answered by `deadline_s` on the clock's monotonic scale.
+    def hold(self, deadline_s: float | None, picture_count: int = 1) -> Iterator[None]:
+        """Count pictures in hand, to be answered by `deadline_s` on the clock's monotonic scale.
 
-        Raises LimitExceeded (OVERLOADED) instead when there are too many, or it would be too late.
+        Raises LimitExceeded (OVERLOADED) instead when there are too many, or they would be too late.
         """
-        expected_s = self.expected_s
-        if self._in_hand >= self._max_pictures:
+        expected_s = self.expected_s + (picture_count - 1) * self._interval_s
+        if self._in_hand + picture_count > self._max_pictures:
             self._observer.picture_refused("full")
             raise overloaded("Too many pictures are in hand.", expected_s)
         now_s = self._clock.monotonic_s()
@@ -72,12 +72,13 @@ class PictureAdmission:
         if self._in_hand and expected_s > most_s:
             self._observer.picture_refused("late")
             raise overloaded("Too many pictures are in hand for the time that is left.", expected_s)
-        self._in_hand += 1
+        self._in_hand += picture_count
         try:
             yield
-            self._learn(now_s)
+            for _ in range(picture_count):
+                self._learn(now_s)
         finally:
-            self._in_hand -= 1
+            self._in_hand -= picture_count
 
     def _learn(self, came_s: float) -> None:
         """A picture was answered; one that failed tells nothing.

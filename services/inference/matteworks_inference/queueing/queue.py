@@ -201,8 +201,10 @@ class BatchQueue(Generic[KeyT, ItemT, ResultT]):
         most_s = self._limits.max_wait_s
         if deadline_s is not None:
             most_s = min(most_s, deadline_s - now_s)
-        # Waiting for nothing helps nobody: the caller can still go elsewhere now.
-        if expected_s > most_s:
+        # Waiting for nothing helps nobody: the caller can still go elsewhere now. But an idle device takes
+        # what it gets: a picture's items come together, and were the second refused for what the first once
+        # took, the first would be given up with it, and never be measured anew.
+        if self._device_batch_count and expected_s > most_s:
             self._observer.item_dropped("late")
             raise overloaded("The queue is too long for the time that is left.", expected_s)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from matteworks_common.context import is_deferred
@@ -58,16 +57,12 @@ class Mattes:
         """The registry, and what of it is loaded."""
         return self._segmenter.models
 
-    @contextmanager
-    def hold(self, deadline_s: float | None, picture_count: int = 1) -> Iterator[None]:
+    def hold(self, deadline_s: float | None, picture_count: int = 1) -> AbstractContextManager[None]:
         """Count pictures in hand while the block makes their mattes.
 
         Raises LimitExceeded (OVERLOADED) instead when there are too many, or they would be too late.
         """
-        with ExitStack() as held:
-            for _ in range(picture_count):
-                held.enter_context(self._admission.hold(deadline_s))
-            yield
+        return self._admission.hold(deadline_s, picture_count)
 
     def check(self, wish: Wish) -> None:
         """Before any work: a wrong name must not cost a decode. Raises as `LoadedModels.find`."""
