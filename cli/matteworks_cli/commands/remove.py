@@ -75,6 +75,9 @@ def remove(
         str, typer.Option(help="That light's colour: 00b140, green …; without it the background's own.")
     ] = "",
     despill_strength: Annotated[str, typer.Option(help="How much of it is taken out: 0 to 100.")] = "",
+    holes: Annotated[
+        str, typer.Option(help="What the subject encloses: keep fills it, clear opens it to the background.")
+    ] = "",
     keep_metadata: Annotated[
         bool, typer.Option("--keep-metadata", help="EXIF data, resolution and colour profile stay.")
     ] = False,
@@ -130,6 +133,7 @@ def remove(
         "despill": "true" if despill else "",
         "despill_color": despill_color,
         "despill_strength": despill_strength,
+        "holes": holes,
         "keep_metadata": "true" if keep_metadata else "",
         "max_side": max_side,
         "quality": quality,

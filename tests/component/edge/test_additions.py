@@ -26,6 +26,7 @@ async def test_every_addition_reaches_the_compositor(edge: EdgeStack) -> None:
         despill="true",
         despill_color="#00b140",
         despill_strength="0",
+        holes="Clear",
         keep_metadata="1",
         crop="true",
         crop_margin="10%",
@@ -38,6 +39,7 @@ async def test_every_addition_reaches_the_compositor(edge: EdgeStack) -> None:
     options = request.options
     assert (request.model, request.quality) == ("u2netp", image_pb2.QUALITY_BEST)
     assert (options.despill, options.keep_metadata) == (True, True)
+    assert options.holes == compositor_pb2.HOLES_CLEAR
     assert (options.despill_color.red, options.despill_color.green, options.despill_color.blue) == (
         0,
         177,
@@ -57,6 +59,34 @@ async def test_without_additions_the_request_is_as_it_was(edge: EdgeStack) -> No
     assert (request.model, request.quality) == ("", image_pb2.QUALITY_UNSPECIFIED)
     for name in ("despill", "despill_color", "despill_strength_percent", "keep_metadata", "crop"):
         assert not request.options.HasField(name)
+    assert request.options.holes == compositor_pb2.HOLES_UNSPECIFIED
+
+
+@pytest.mark.parametrize("wrong", ["open", "1", "HOLES_KEEP"])
+async def test_unknown_holes_are_refused_with_the_values_and_cost_nothing(
+    edge: EdgeStack, wrong: str
+) -> None:
+    answer = await edge.remove(holes=wrong)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["title"] == "Invalid holes parameter given"
+    assert "keep or clear" in error["detail"]
+    assert edge.compositor.requests == []
+    assert edge.books.spent_milli == 0
+
+
+async def test_each_result_may_have_its_own_holes(edge: EdgeStack) -> None:
+    answer = await edge.remove(
+        holes="clear",
+        outputs=outputs({"name": "a"}, {"name": "b", "holes": "keep"}, {"name": "c", "holes": ""}),
+    )
+    assert answer.status_code == 200, answer.text
+    request = edge.compositor.requests[-1]
+    assert [options.holes for options in (request.options, *request.more_options)] == [
+        compositor_pb2.HOLES_CLEAR,
+        compositor_pb2.HOLES_KEEP,
+        compositor_pb2.HOLES_UNSPECIFIED,
+    ]
 
 
 async def test_a_named_light_is_taken_out_unless_despill_says_no(edge: EdgeStack) -> None:
@@ -85,7 +115,7 @@ async def test_other_providers_clients_are_answered_as_before(
     edge: EdgeStack, path: str, key_header: str
 ) -> None:
     answer = await edge.remove(
-        path=path, quality="95", model="../x", keep_metadata="??", crop_aspect_ratio="no"
+        path=path, quality="95", model="../x", holes="?", keep_metadata="??", crop_aspect_ratio="no"
     )
     assert answer.status_code == 200, answer.text
     request = edge.compositor.requests[-1]

@@ -48,7 +48,7 @@ def test_every_parameter_of_the_contract_is_there() -> None:
     )
     schema = DOCUMENT["paths"]["/v1.0/removebg"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert set(schema["schema"]["properties"]) == known
-    assert len(known) == 31
+    assert len(known) == 32
 
 
 @pytest.mark.parametrize("dialect", PROVIDERS, ids=lambda dialect: dialect.name)

@@ -1,4 +1,4 @@
-"""Options of a removal that no provider has: despill, metadata, a crop's ratio, quality and model.
+"""Options of a removal that no provider has: despill, holes, metadata, a crop's ratio, quality and model.
 
 A caller who names none of them is answered as the provider answers. docs/options.md tells them to people.
 """
@@ -15,7 +15,7 @@ from matteworks_edge.fields.colors import parse_color
 from matteworks_edge.fields.parameters import parse_ratio, parse_whole_number
 from matteworks_edge.fields.reader import Fields
 
-__all__ = ["QUALITIES", "read_additions", "read_model", "read_quality"]
+__all__ = ["HOLES", "QUALITIES", "read_additions", "read_model", "read_quality"]
 
 QUALITIES: Final = {
     "auto": image_pb2.QUALITY_UNSPECIFIED,
@@ -23,6 +23,7 @@ QUALITIES: Final = {
     "balanced": image_pb2.QUALITY_BALANCED,
     "best": image_pb2.QUALITY_BEST,
 }
+HOLES: Final = {"keep": compositor_pb2.HOLES_KEEP, "clear": compositor_pb2.HOLES_CLEAR}
 # Light has a colour from this distance of its strongest from its weakest channel on, as the compositor says.
 _LEAST_CHROMA: Final = 40
 # More than the side of any picture.
@@ -41,6 +42,7 @@ def read_additions(fields: Fields, options: compositor_pb2.RenderOptions) -> Non
             options.despill_color.CopyFrom(color)
         if strength is not None:
             options.despill_strength_percent = strength
+    options.holes = fields.read("holes", _parse_holes, compositor_pb2.HOLES_UNSPECIFIED)
     if fields.boolean("keep_metadata", False):
         options.keep_metadata = True
     max_side_px = fields.read(
@@ -79,6 +81,13 @@ def _parse_light(text: str) -> compositor_pb2.Color:
 
 def _parse_strength(text: str) -> int:
     return parse_whole_number("despill_strength", text.strip().removesuffix("%"), 0, 100)
+
+
+def _parse_holes(text: str) -> compositor_pb2.Holes.ValueType:
+    value = HOLES.get(text.strip().lower())
+    if value is None:
+        raise InvalidField("holes", f"Give {' or '.join(HOLES)}.")
+    return value
 
 
 def _parse_quality(text: str) -> image_pb2.Quality.ValueType:

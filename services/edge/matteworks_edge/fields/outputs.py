@@ -21,7 +21,7 @@ OUTPUT_FIELDS: Final = frozenset(
     {
         "format", "channels", "crop", "crop_margin", "crop_aspect_ratio", "scale", "position", "max_side",
         "add_shadow", "shadow_type", "shadow_opacity", "semitransparency", "bg_color", "despill",
-        "despill_color", "despill_strength", "keep_metadata",
+        "despill_color", "despill_strength", "holes", "keep_metadata",
     }
 )  # fmt: skip
 Packing = Literal["zip", "multipart", "json", "urls"]

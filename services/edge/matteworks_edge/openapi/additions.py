@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from matteworks_edge.dialects.base import Schema
-from matteworks_edge.fields.additions import QUALITIES
+from matteworks_edge.fields.additions import HOLES, QUALITIES
 from matteworks_edge.fields.outputs import MAX_OUTPUTS, OUTPUT_FIELDS
 from matteworks_edge.openapi.schemas import BOOLEAN, TEXT, WHOLE, closed_object
 
@@ -26,6 +26,12 @@ ADDED_FIELDS: Final[Mapping[str, Schema]] = {
         "type": ["string", "integer"],
         "default": 100,
         "description": "Ours: how much of it is taken out, 0 to 100.",
+    },
+    "holes": {
+        "type": "string",
+        "examples": list(HOLES),
+        "description": "Ours: what becomes of regions that the subject encloses: keep fills them, clear "
+        "opens them where the background shows through. Default: as the network says.",
     },
     "keep_metadata": {
         **BOOLEAN,
