@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks_client import AsyncMatteworksClient, MatteworksClient, MatteworksError
@@ -67,6 +67,30 @@ def test_the_command_writes_every_result_of_one_matte(
         "astronaut.thumb.jpg": ("RGB", (128, 128)),
         "astronaut.mask.png": ("L", (512, 512)),
     }
+
+
+def test_the_command_opens_and_fills_what_a_ring_encloses(
+    running_stack: RunningStack, tmp_path: Path
+) -> None:
+    drawn = Image.new("RGB", (400, 400), (205, 200, 190))
+    ImageDraw.Draw(drawn).ellipse((60, 60, 340, 340), outline=(190, 30, 40), width=60)
+    photo, results = tmp_path / "ring.png", tmp_path / "out"
+    drawn.save(photo)
+    command = [
+        sys.executable, "-m", "matteworks_cli", "remove", str(photo), "-o", str(results),
+        "--holes", "clear", "--also", "filled:holes=keep", "--state-dir", str(running_stack.state_directory),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+    assert result.returncode == 0, result.stderr
+    alphas = {}
+    for path in results.iterdir():
+        with Image.open(path) as image:
+            alphas[path.name] = image.getchannel("A")
+    opened, filled = alphas["ring.png"], alphas["ring.filled.png"]
+    middle, band, corner = (200, 200), (90, 200), (5, 5)
+    assert [opened.getpixel(place) for place in (middle, band, corner)] == [0, 255, 0]
+    assert [filled.getpixel(place) for place in (middle, band, corner)] == [255, 255, 0]
 
 
 async def test_both_clients_get_several_results_of_one_matte(
