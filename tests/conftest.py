@@ -55,8 +55,15 @@ def running_stack(
     traces = ("--otlp-endpoint", collector.target)
     # The library's own variable: what was traced is exported at once, not within 5 s.
     soon = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
+    # Tests send more at once than a slow machine answers within the usual 30 s.
+    patient = {"MATTEWORKS_INFERENCE_MAX_WAIT_S": "110"}
     with stack(
-        tmp_path_factory.mktemp("stack"), "--model", FAST_MODEL, *workers, *traces, settings=soon
+        tmp_path_factory.mktemp("stack"),
+        "--model",
+        FAST_MODEL,
+        *workers,
+        *traces,
+        settings={**soon, **patient},
     ) as started:
         print(f"\nthe stack was ready after {started.ready_after_s:.1f} s")
         yield started
