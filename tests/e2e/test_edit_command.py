@@ -10,18 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from matteworks_client import AsyncMatteworksClient, MatteworksError, Stroke
+from matteworks_client import AsyncMatteworksClient, MatteworksClient, MatteworksError, Stroke
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.stack
+
+# A stroke that takes away what is background anyway.
+_NOTHING = Stroke("erase", [(10, 10)], 2)
 
 
 def edit(stack: RunningStack, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "matteworks_cli", "edit", *map(str, arguments)]
     command += ["--state-dir", str(stack.state_directory)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+
+def _opaque(directory: Path) -> NDArray[np.bool_]:
+    return np.asarray(np.asarray(opened(directory / "edited.png"))[..., 3] == 255)
 
 
 def opened(path: Path) -> Image.Image:
@@ -92,6 +100,28 @@ async def test_a_picture_is_made_larger(
             await client.upscale(small_photo)
 
 
+async def test_a_subject_is_put_back_smaller_and_the_old_one_goes(
+    running_stack: RunningStack, demo_photo: Path, tmp_path: Path
+) -> None:
+    async with AsyncMatteworksClient(running_stack.internal_target) as client:
+        cutout = Image.open(io.BytesIO((await client.correct(demo_photo, [_NOTHING])).cutout.image))
+        cutout.resize((256, 256)).save(tmp_path / "edited.png")
+        put = await client.put_back(demo_photo, tmp_path / "edited.png", at=(256, 256), fill_old_subject=True)
+    done = edit(
+        running_stack, "put-back", demo_photo, tmp_path / "edited.png", "-o", tmp_path / "put.png",
+        "--at", "256,256", "--fill",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with MatteworksClient(running_stack.internal_target) as sync_client:
+        left = sync_client.put_back(demo_photo, tmp_path / "edited.png", at=(256, 256))
+    filled, kept = (np.asarray(Image.open(io.BytesIO(one.image))) for one in (put, left))
+    assert np.array_equal(np.asarray(opened(tmp_path / "put.png")), filled)
+    assert np.array_equal(filled[256:, 256:][_opaque(tmp_path)], kept[256:, 256:][_opaque(tmp_path)])
+    photo = np.asarray(opened(demo_photo).convert("RGB"))
+    assert np.array_equal(kept[:256], photo[:256])
+    assert (filled[400, 150:250] != photo[400, 150:250]).any(), "the old one went"
+
+
 async def test_a_second_stroke_goes_on_from_the_first(running_stack: RunningStack, demo_photo: Path) -> None:
     async with AsyncMatteworksClient(running_stack.internal_target) as client:
         first = await client.correct(demo_photo, [Stroke("erase", [(200, 300)], 25)])
@@ -147,6 +177,10 @@ def test_subjects_are_listed_and_cut_out_from_the_command_line(
         (("upscale", "PHOTO", "OUT.png", "--scale", "16"), "2 or 4"),
         (("upscale", "PHOTO", "OUT.png", "--scale", "2", "--width", "900"), "one of both"),
         (("upscale", "PHOTO", "OUT.png", "--width", "90"), "512 × 512"),
+        (("put-back", "PHOTO", "PHOTO", "-o", "OUT.png"), "transparency around it"),
+        (("put-back", "PHOTO", "PHOTO", "-o", "OUT.png", "--at", "5"), "X,Y"),
+        (("put-back", "PHOTO", "PHOTO", "-o", "OUT.png", "--at", "5,0"), "0 to 0"),
+        (("put-back", "PHOTO", "PHOTO", "-o", "OUT.png", "--matte", "PHOTO"), "fill_old_subject"),
         (("select", "PHOTO", "OUT.png"), "at least one point"),
         (("select", "PHOTO"), "--list"),
         (("select", "PHOTO", "OUT.png", "--inside", "here"), "X,Y"),

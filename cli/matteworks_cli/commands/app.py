@@ -28,7 +28,7 @@ from matteworks_cli.commands.batch import (
 )
 from matteworks_cli.commands.bulk import bulk
 from matteworks_cli.commands.demo import demo
-from matteworks_cli.commands.edit import brush, crop, erase, expand, fill, upscale
+from matteworks_cli.commands.edit import brush, crop, erase, expand, fill, put_back, upscale
 from matteworks_cli.commands.edit_select import select
 from matteworks_cli.commands.generated_configs import chart_config, compose_config, envoy_config
 from matteworks_cli.commands.keys import create_key, list_keys, restrict_key, revoke_key, rotate_key
@@ -85,6 +85,7 @@ _edit.command("erase")(_told_in_one_sentence(erase))
 _edit.command("fill")(_told_in_one_sentence(fill))
 _edit.command("expand")(_told_in_one_sentence(expand))
 _edit.command("upscale")(_told_in_one_sentence(upscale))
+_edit.command("put-back")(_told_in_one_sentence(put_back))
 _edit.command("brush")(_told_in_one_sentence(brush))
 _edit.command("select")(_told_in_one_sentence(select))
 _keys.command("create")(_told_in_one_sentence(create_key))

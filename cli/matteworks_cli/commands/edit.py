@@ -1,4 +1,4 @@
-"""`matteworks edit`: crop, erase, fill, expand, upscale and correct a picture by a running stack."""
+"""`matteworks edit`: crop, erase, fill, expand, upscale, correct and put back, by a running stack."""
 
 from __future__ import annotations
 
@@ -145,6 +145,42 @@ def upscale(
     )
 
 
+def put_back(
+    photo: PhotoArgument,
+    edited: Annotated[
+        Path, typer.Argument(help="The edited subject, transparent around it.", exists=True, dir_okay=False)
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The result; its ending says which file type.", dir_okay=False),
+    ],
+    at: Annotated[
+        str, typer.Option(help="X,Y of its upper left corner; without it it has the picture's size.")
+    ] = "",
+    fill_old: Annotated[
+        bool, typer.Option("--fill", help="Fill the old subject where it would still show.")
+    ] = False,
+    matte: Annotated[
+        Path | None,
+        typer.Option(help="With --fill: the old subject; else the network's.", exists=True, dir_okay=False),
+    ] = None,
+    target: TargetOption = "",
+    state: StateOption = DEFAULT_STATE_DIRECTORY,
+) -> None:
+    """Put a subject that was edited elsewhere back into its picture."""
+    place = _place(at) if at else None
+    _edit(
+        target,
+        state,
+        output,
+        lambda client, format_: (
+            client.put_back(
+                photo, edited, at=place, fill_old_subject=fill_old, matte=matte, format=format_
+            ).image
+        ),
+    )
+
+
 def brush(
     photo: PhotoArgument,
     output: OutputArgument,
@@ -243,6 +279,13 @@ def _length(text: str) -> Length:
     if value.endswith("%"):
         return value
     raise CommandFailed(f"{text!r} is no length; give pixels or a share such as 10%.", EXIT_USAGE)
+
+
+def _place(text: str) -> tuple[int, int]:
+    left, _, top = text.partition(",")
+    if not (left.strip().isdecimal() and top.strip().isdecimal()):
+        raise CommandFailed(f"{text!r} is no place; write X,Y in pixels, such as 120,80.", EXIT_USAGE)
+    return int(left), int(top)
 
 
 def _ratio(text: str) -> tuple[int, int]:

@@ -103,6 +103,24 @@ class AsyncEdits:
         answer = await self._call(self._edits.Upscale, request, timeout_s)
         return messages.edited_of(answer.picture, model=answer.model)
 
+    async def put_back(
+        self,
+        picture: Picture,
+        edited: Picture,
+        *,
+        at: tuple[int, int] | None = None,
+        fill_old_subject: bool = False,
+        matte: Picture | None = None,
+        format: Format | None = None,
+        timeout_s: float | None = None,
+    ) -> EditedPicture:
+        """The picture with a subject that was edited elsewhere laid over it; `edited` is transparent around
+        the subject. It is of the picture's size, or `at` (x, y) is where its upper left corner goes. With
+        `fill_old_subject` the old one, by `matte` or the network's, is filled where it would still show.
+        """
+        request = messages.put_back_request(picture, edited, at, fill_old_subject, matte, format)
+        return messages.edited_of((await self._call(self._edits.PutBack, request, timeout_s)).picture)
+
     async def correct(
         self,
         picture: Picture,

@@ -164,6 +164,30 @@ def upscale_request(
     return request
 
 
+def put_back_request(
+    picture: Picture,
+    edited: Picture,
+    at: tuple[int, int] | None,
+    fill_old_subject: bool,
+    matte: Picture | None,
+    format_: Format | None,
+) -> edit_pb2.PutBackRequest:
+    """Raises ValueError for a matte without `fill_old_subject`."""
+    if matte is not None and not fill_old_subject:
+        raise ValueError("a matte is for fill_old_subject only")
+    request = edit_pb2.PutBackRequest(
+        request_id=new_request_id(),
+        image=picture_bytes(picture),
+        edited_image=picture_bytes(edited),
+        fill_old_subject=fill_old_subject,
+        matte_image=b"" if matte is None else picture_bytes(matte),
+        output=_output(format_),
+    )
+    if at is not None:
+        request.place.CopyFrom(edit_pb2.Place(left_px=at[0], top_px=at[1]))
+    return request
+
+
 def correct_request(
     picture: Picture,
     strokes: Sequence[Stroke],

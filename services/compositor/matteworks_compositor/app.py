@@ -27,8 +27,9 @@ from matteworks_compositor.editing.kept_mattes import keep_mattes
 from matteworks_compositor.editing.network_mattes import NetworkMattes
 from matteworks_compositor.editing.painting.by_prompt import Painting
 from matteworks_compositor.editing.painting.client import PaintingClient
-from matteworks_compositor.editing.prompted_masks import PromptedMasks
-from matteworks_compositor.editing.selector import Selector
+from matteworks_compositor.editing.put_back import PutBack
+from matteworks_compositor.editing.selecting.prompted_masks import PromptedMasks
+from matteworks_compositor.editing.selecting.selector import Selector
 from matteworks_compositor.editing.servicer import EditServicer
 from matteworks_compositor.editing.workbench import Workbench
 from matteworks_compositor.inference_client import InferenceClient
@@ -117,6 +118,7 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
                     corrector,
                     selector,
                     enlarger,
+                    PutBack(bench, network_mattes),
                     erases_by_painter=settings.eraser == "painter",
                 ),
                 server,

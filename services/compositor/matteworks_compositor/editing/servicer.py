@@ -16,8 +16,9 @@ from matteworks_compositor.editing.editor import Editor
 from matteworks_compositor.editing.enlarger import Bounds, Enlarger
 from matteworks_compositor.editing.holes import Mask, MaskRule
 from matteworks_compositor.editing.painting.by_prompt import Painting
-from matteworks_compositor.editing.selection_wire import read_selection, wants_each
-from matteworks_compositor.editing.selector import ListedSubject, Selector
+from matteworks_compositor.editing.put_back import PutBack, Returning
+from matteworks_compositor.editing.selecting.selection_wire import read_selection, wants_each
+from matteworks_compositor.editing.selecting.selector import ListedSubject, Selector
 from matteworks_compositor.editing.workbench import Edited, EditOutput
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.options.model import CropMargins, OutputFormat
@@ -46,6 +47,7 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         corrector: Corrector,
         selector: Selector,
         enlarger: Enlarger,
+        put_back: PutBack,
         *,
         erases_by_painter: bool,
     ) -> None:
@@ -55,6 +57,7 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         self._corrector = corrector
         self._selector = selector
         self._enlarger = enlarger
+        self._put_back = put_back
 
     async def Crop(self, request: edit_pb2.CropRequest, context: Any) -> edit_pb2.CropResponse:
         """See the proto."""
@@ -156,6 +159,26 @@ class EditServicer(edit_pb2_grpc.EditServiceServicer):
         return edit_pb2.UpscaleResponse(
             picture=_write(enlarged.edited), model=enlarged.model, stages=stages.to_proto()
         )
+
+    async def PutBack(self, request: edit_pb2.PutBackRequest, context: Any) -> edit_pb2.PutBackResponse:
+        """See the proto."""
+        output, wish = _read_output(request.output), _read_returning(request)
+        stages = Stages()
+        edited = await self._put_back.put_back(wish, output, stages)
+        return edit_pb2.PutBackResponse(picture=_write(edited), stages=stages.to_proto())
+
+
+def _read_returning(request: edit_pb2.PutBackRequest) -> Returning:
+    if request.matte_image and not request.fill_old_subject:
+        raise InvalidField("matte_image", "Leave it out, or set `fill_old_subject`, which it is for.")
+    return Returning(
+        picture=admit_file(request.image),
+        edited=admit_file(request.edited_image, "edited_image"),
+        place=(request.place.left_px, request.place.top_px) if request.HasField("place") else None,
+        fills_old_subject=request.fill_old_subject,
+        matte=admit_file(request.matte_image, "matte_image") if request.matte_image else None,
+        request_id=request_id(),
+    )
 
 
 def _read_enlargement(request: edit_pb2.UpscaleRequest) -> int | Bounds:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from matteworks_compositor.options.model import Color
 
-__all__ = ["flatten_onto", "put_color_under"]
+__all__ = ["flatten_onto", "lay_over", "put_color_under"]
 
 Bytes8 = NDArray[np.uint8]
 
@@ -34,6 +34,26 @@ def flatten_onto(backdrop: Bytes8, rgba: Bytes8) -> Bytes8:
             share = upper[:, 3:] / 255
             lower[soft] = (upper[:, :3] * share + lower[soft] * (1 - share) + 0.5).astype(np.uint8)
     return backdrop
+
+
+def lay_over(backdrop: Bytes8, rgba: Bytes8) -> None:
+    """Lay `rgba` over `backdrop`, both H×W×4, straight and contiguous, in place: Porter and Duff's "over".
+
+    Where `rgba` is empty, the backdrop keeps its colours, seen or not.
+    """
+    for rows in _strips(rgba.shape[0]):
+        below, above = backdrop[rows], rgba[rows]
+        alpha = np.asarray(cv2.extractChannel(above, 3), np.uint8)
+        cv2.copyTo(above, cv2.inRange(alpha, 255, 255), below)
+        soft = _soft_pixels(alpha)
+        if len(soft):
+            pixels = below.reshape(-1, 4)
+            upper, lower = above.reshape(-1, 4)[soft].astype(np.float32), pixels[soft].astype(np.float32)
+            share = upper[:, 3:] / 255
+            rest = lower[:, 3:] / 255 * (1 - share)
+            upper[:, :3] = (upper[:, :3] * share + lower[:, :3] * rest) / (share + rest)
+            upper[:, 3:] = (share + rest) * 255
+            pixels[soft] = (upper + 0.5).astype(np.uint8)
 
 
 def put_color_under(rgba: Bytes8, color: Color) -> None:

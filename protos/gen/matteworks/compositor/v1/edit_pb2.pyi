@@ -946,6 +946,116 @@ class UpscaleResponse(_message.Message):
 Global___UpscaleResponse: _TypeAlias = UpscaleResponse  # noqa: Y015
 
 @_typing.final
+class PutBackRequest(_message.Message):
+    """A picture and the edited subject for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    EDITED_IMAGE_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    FILL_OLD_SUBJECT_FIELD_NUMBER: _builtins.int
+    MATTE_IMAGE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Caller's id for logs and traces, at most 128 characters; made here when empty."""
+    image: _builtins.bytes
+    """The picture as it was, see InputFormat, at most 50 MB and 50 megapixels."""
+    edited_image: _builtins.bytes
+    """The edited subject, transparent around it, within the same limits: of the picture's size after orientation,
+    or not larger than the picture and with a `place`.
+    """
+    fill_old_subject: _builtins.bool
+    """Fill the old subject where the new one does not hide it."""
+    matte_image: _builtins.bytes
+    """With `fill_old_subject`, the matte of the old subject: a picture of the same size, its alpha, or if it is
+    opaque its brightness. Absent: the network's.
+    """
+    @_builtins.property
+    def place(self) -> Global___Place:
+        """Where the upper left corner of `edited_image` goes; all of it lies in the picture. Absent: at 0, 0."""
+
+    @_builtins.property
+    def output(self) -> Global___EditOutput:
+        """The file to make of it; absent: a PNG."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        edited_image: _builtins.bytes = ...,
+        place: Global___Place | None = ...,
+        fill_old_subject: _builtins.bool = ...,
+        matte_image: _builtins.bytes = ...,
+        output: Global___EditOutput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edited_image", b"edited_image", "fill_old_subject", b"fill_old_subject", "image", b"image", "matte_image", b"matte_image", "output", b"output", "place", b"place", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutBackRequest: _TypeAlias = PutBackRequest  # noqa: Y015
+
+@_typing.final
+class Place(_message.Message):
+    """A pixel of the upright picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_PX_FIELD_NUMBER: _builtins.int
+    TOP_PX_FIELD_NUMBER: _builtins.int
+    left_px: _builtins.int
+    """Columns left of it, 0 or more."""
+    top_px: _builtins.int
+    """Rows above it, 0 or more."""
+    def __init__(
+        self,
+        *,
+        left_px: _builtins.int = ...,
+        top_px: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_px", b"left_px", "top_px", b"top_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Place: _TypeAlias = Place  # noqa: Y015
+
+@_typing.final
+class PutBackResponse(_message.Message):
+    """The picture with its new subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def picture(self) -> Global___EditedPicture:
+        """The file and its facts."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StageDuration]:
+        """Time spent in each step."""
+
+    def __init__(
+        self,
+        *,
+        picture: Global___EditedPicture | None = ...,
+        stages: _abc.Iterable[_image_pb2.StageDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutBackResponse: _TypeAlias = PutBackResponse  # noqa: Y015
+
+@_typing.final
 class EditOutput(_message.Message):
     """The file that an edit becomes."""
 

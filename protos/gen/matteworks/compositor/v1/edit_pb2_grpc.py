@@ -75,6 +75,11 @@ class EditServiceStub:
                 request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.SerializeToString,
                 response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.FromString,
                 _registered_method=True)
+        self.PutBack = channel.unary_unary(
+                '/matteworks.compositor.v1.EditService/PutBack',
+                request_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackRequest.SerializeToString,
+                response_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackResponse.FromString,
+                _registered_method=True)
 
 
 class EditServiceServicer:
@@ -158,6 +163,16 @@ class EditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutBack(self, request, context):
+        """Puts a subject that was edited elsewhere back into the picture that it was cut out of. Where it is
+        transparent, the picture stays as it is. The old subject is part of the picture: where it would show beside
+        the new one, it can be filled with what is around it; that alone needs its matte, and the network is asked
+        once for a picture, as for Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -200,6 +215,11 @@ def add_EditServiceServicer_to_server(servicer, server):
                     servicer.Upscale,
                     request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.FromString,
                     response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.SerializeToString,
+            ),
+            'PutBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutBack,
+                    request_deserializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackRequest.FromString,
+                    response_serializer=matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -419,6 +439,33 @@ class EditService:
             '/matteworks.compositor.v1.EditService/Upscale',
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleRequest.SerializeToString,
             matteworks_dot_compositor_dot_v1_dot_edit__pb2.UpscaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/matteworks.compositor.v1.EditService/PutBack',
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackRequest.SerializeToString,
+            matteworks_dot_compositor_dot_v1_dot_edit__pb2.PutBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,12 @@ class EditServiceStub:
     Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
     equal requests to equal servers give equal pictures.
     """
+    PutBack: _grpc.UnaryUnaryMultiCallable[_edit_pb2.PutBackRequest, _edit_pb2.PutBackResponse]
+    """Puts a subject that was edited elsewhere back into the picture that it was cut out of. Where it is
+    transparent, the picture stays as it is. The old subject is part of the picture: where it would show beside
+    the new one, it can be filled with what is around it; that alone needs its matte, and the network is asked
+    once for a picture, as for Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
+    """
 
 @_typing.type_check_only
 class EditServiceAsyncStub(EditServiceStub):
@@ -128,6 +134,12 @@ class EditServiceAsyncStub(EditServiceStub):
     by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
     Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
     equal requests to equal servers give equal pictures.
+    """
+    PutBack: _aio.UnaryUnaryMultiCallable[_edit_pb2.PutBackRequest, _edit_pb2.PutBackResponse]  # type: ignore[assignment]
+    """Puts a subject that was edited elsewhere back into the picture that it was cut out of. Where it is
+    transparent, the picture stays as it is. The old subject is part of the picture: where it would show beside
+    the new one, it can be filled with what is around it; that alone needs its matte, and the network is asked
+    once for a picture, as for Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
     """
 
 class EditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -224,6 +236,18 @@ class EditServiceServicer(metaclass=_abc_1.ABCMeta):
         by averaging, the result is the picture that was sent. Transparency is enlarged with the same edges.
         Errors as Crop, and FAILED_PRECONDITION (TOOL_UNAVAILABLE) where no network is installed. Safe to retry;
         equal requests to equal servers give equal pictures.
+        """
+
+    @_abc_1.abstractmethod
+    def PutBack(
+        self,
+        request: _edit_pb2.PutBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edit_pb2.PutBackResponse, _abc.Awaitable[_edit_pb2.PutBackResponse]]:
+        """Puts a subject that was edited elsewhere back into the picture that it was cut out of. Where it is
+        transparent, the picture stays as it is. The old subject is part of the picture: where it would show beside
+        the new one, it can be filled with what is around it; that alone needs its matte, and the network is asked
+        once for a picture, as for Correct. Errors as Crop. Safe to retry; equal requests give equal pictures.
         """
 
 def add_EditServiceServicer_to_server(servicer: EditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
