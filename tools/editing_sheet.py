@@ -30,7 +30,7 @@ from matteworks_compositor.admission import Admission
 from matteworks_compositor.editing.editor import Editor, EditOutput
 from matteworks_compositor.geometry import Margins
 from matteworks_compositor.inference_client import InferenceClient, MatteSource, Segmentation
-from matteworks_compositor.kernels.strokes import Stroke, StrokeKind, apply_stroke
+from matteworks_compositor.kernels.pointing.strokes import Stroke, StrokeKind, apply_stroke
 from matteworks_compositor.options.model import OutputFormat, Quality, SubjectType
 from matteworks_imaging.box import Box, Size
 from matteworks_imaging.decoding import Decoder, configure_libvips

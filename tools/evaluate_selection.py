@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from matteworks_compositor.kernels.selection import Selection, Shown
-from matteworks_compositor.kernels.subjects import Sighting
+from matteworks_compositor.kernels.pointing.selection import Selection, Shown
+from matteworks_compositor.kernels.pointing.subjects import Sighting
 from matteworks_compositor.options.model import SubjectType
 from matteworks_inference.subject.evidence import decode_boxes
 from tools.evaluate_mattes import Case, Networks, our_matte

@@ -17,7 +17,7 @@ from matteworks_common.channels import call
 from matteworks_common.context import current_call
 from matteworks_common.errors import InvalidField, Unavailable
 from matteworks_common.shared_memory import Lender, NotShared
-from matteworks_compositor.kernels.subjects import Sighting
+from matteworks_compositor.kernels.pointing.subjects import Sighting
 from matteworks_compositor.options.model import Quality, SubjectType
 from matteworks_imaging.box import Size
 

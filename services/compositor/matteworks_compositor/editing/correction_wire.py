@@ -8,7 +8,7 @@ from typing import Final
 from matteworks.compositor.v1 import edit_pb2
 from matteworks_common.errors import InvalidField
 from matteworks_compositor.editing.corrector import Correction, OwnMatte
-from matteworks_compositor.kernels.strokes import Stroke, StrokeKind
+from matteworks_compositor.kernels.pointing.strokes import Stroke, StrokeKind
 from matteworks_compositor.options.parsing import parse_options
 from matteworks_imaging.box import Size
 from matteworks_imaging.limits import PictureFile, admit_file

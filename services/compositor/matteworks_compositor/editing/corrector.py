@@ -15,7 +15,7 @@ from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
 from matteworks_compositor.compositor import Compositor, Rendered
 from matteworks_compositor.editing.network_mattes import NetworkMattes, run_on
-from matteworks_compositor.kernels.strokes import Stroke, StrokeKind, apply_mask, apply_stroke
+from matteworks_compositor.kernels.pointing.strokes import Stroke, StrokeKind, apply_mask, apply_stroke
 from matteworks_compositor.options.model import OutputFormat, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.steps.encode import encode_as

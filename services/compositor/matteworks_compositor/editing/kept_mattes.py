@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from matteworks_common.clock import Clock
 from matteworks_common.kept import Kept
-from matteworks_compositor.kernels.subjects import Sighting
+from matteworks_compositor.kernels.pointing.subjects import Sighting
 from matteworks_compositor.options.model import SubjectType
 
 __all__ = ["NetworkMatte", "keep_mattes"]

@@ -16,7 +16,7 @@ from matteworks_common.clock import Clock
 from matteworks_common.context import current_call
 from matteworks_common.errors import FailedPrecondition, MatteworksError, Unavailable
 from matteworks_compositor.inference_client import read_matte
-from matteworks_compositor.kernels.selection import Selection
+from matteworks_compositor.kernels.pointing.selection import Selection
 from matteworks_imaging.box import Size
 from matteworks_imaging.resampling import array_size
 

@@ -8,8 +8,8 @@ from typing import Final
 from matteworks.compositor.v1 import edit_pb2
 from matteworks_common.errors import InvalidField
 from matteworks_compositor.editing.selecting.selector import Choice
-from matteworks_compositor.kernels.selection import Selection
-from matteworks_compositor.kernels.subjects import MAX_SUBJECTS
+from matteworks_compositor.kernels.pointing.selection import Selection
+from matteworks_compositor.kernels.pointing.subjects import MAX_SUBJECTS
 from matteworks_compositor.options.parsing import parse_options, parse_region
 from matteworks_imaging.box import Size
 from matteworks_imaging.limits import admit_file

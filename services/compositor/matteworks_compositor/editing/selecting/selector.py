@@ -16,8 +16,8 @@ from matteworks_compositor.editing.corrector import Corrected
 from matteworks_compositor.editing.kept_mattes import NetworkMatte
 from matteworks_compositor.editing.network_mattes import NetworkMattes, run_on
 from matteworks_compositor.editing.selecting.prompted_masks import SHOWN_SIDE_PX, PromptedMasks
-from matteworks_compositor.kernels.selection import Selection, Shown, SubjectMattes
-from matteworks_compositor.kernels.subjects import FoundSubject
+from matteworks_compositor.kernels.pointing.selection import Selection, Shown, SubjectMattes
+from matteworks_compositor.kernels.pointing.subjects import FoundSubject
 from matteworks_compositor.options.model import OutputFormat, RenderOptions, SubjectType
 from matteworks_compositor.pipeline.job import Job
 from matteworks_compositor.pipeline.steps.encode import encode_as

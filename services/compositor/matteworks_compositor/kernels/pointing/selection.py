@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matteworks_compositor.kernels.matte_upsampling import upsample_matte
-from matteworks_compositor.kernels.subjects import (
+from matteworks_compositor.kernels.pointing.subjects import (
     SOLID_ALPHA,
     FoundSubject,
     Sighting,
