@@ -137,6 +137,38 @@ def test_a_stroke_erases_and_another_brings_it_back(running_stack: RunningStack,
         )
 
 
+def test_an_edited_subject_is_put_back_for_a_credit(running_stack: RunningStack, photo: bytes) -> None:
+    edited = np.zeros((100, 80, 4), np.uint8)
+    edited[20:80, 20:60] = (250, 120, 10, 255)
+    file = io.BytesIO()
+    Image.fromarray(edited).save(file, "PNG")
+
+    def put(**fields: str) -> httpx.Response:
+        return httpx.post(
+            f"{running_stack.base_url}/api/tools/put-back",
+            headers={"Authorization": f"Bearer {running_stack.key}"},
+            data=fields,
+            files={"image": ("photo.jpg", photo), "edited_file": ("edited.png", file.getvalue())},
+            timeout=90,
+        )
+
+    answer = put(left="400", top="10")
+    assert answer.headers["X-Credits-Charged"] == "1"
+    with Image.open(io.BytesIO(photo)) as source:
+        expected = np.array(source.convert("RGB"))
+    expected[30:90, 420:460] = (250, 120, 10)
+    assert np.array_equal(np.asarray(picture_of(data_of(answer)).convert("RGB")), expected)
+    for fields in (
+        {},
+        {"left": "500", "top": "0"},
+        {"left": "4"},
+        {"left": "1", "top": "1", "fill": "maybe"},
+    ):
+        refused = put(**fields)
+        assert refused.status_code == 400, fields
+        assert refused.headers.get("X-Credits-Charged", "0") == "0"
+
+
 def test_what_is_pointed_at_comes_with_its_mask(running_stack: RunningStack, photo: bytes) -> None:
     data = data_of(call(running_stack, "magic-select", photo, points="[[250, 400, 1]]"), "maskUrl")
     cutout = Image.open(io.BytesIO(httpx.get(data["imageUrl"], timeout=30).content))

@@ -141,6 +141,10 @@ class EditClient:
         """A picture made larger."""
         return await call(self._stub.Upscale, request, timeout_s=self._timeout_s)
 
+    async def put_back(self, request: edit_pb2.PutBackRequest) -> edit_pb2.PutBackResponse:
+        """A picture with its edited subject."""
+        return await call(self._stub.PutBack, request, timeout_s=self._timeout_s)
+
 
 class CompositorClient:
     """Cut-outs, through `CompositorService`."""

@@ -101,7 +101,7 @@ def _area(wish: Returning) -> Box:
             raise InvalidField(
                 "edited_image",
                 f"Send a subject of the picture's size, {picture.width_px} × {picture.height_px} pixels, "
-                "or say with `place` where it goes.",
+                "or say where it goes.",
             )
         return Box(0, 0, edited.width_px, edited.height_px)
     left_px, top_px = wish.place

@@ -25,6 +25,7 @@ from matteworks_edge.operations.editing.tools import (
     CROP,
     EXPAND,
     FILL,
+    PUT_BACK,
     SELECT,
     SELECT_ONE,
     UPSCALE,
@@ -172,6 +173,8 @@ BGERASER_TOOLS: Final = Dialect(
         # Not the vendor's: what magic-select takes by number.
         Endpoint("POST", "/api/tools/subjects", subject_list(_listed, _LISTED), "toolSubjects"),
         _tool("brush", BRUSH, "toolBrush"),
+        # Not the vendor's: the way back of a cut-out that was edited elsewhere.
+        _tool("put-back", PUT_BACK, "toolPutBack"),
     ),
     roots=("/api/tools",),
     default_size="full",

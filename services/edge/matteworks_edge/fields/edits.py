@@ -93,6 +93,19 @@ def read_upscale(fields: Fields) -> edit_pb2.UpscaleRequest:
     return request
 
 
+def read_put_back(fields: Fields) -> edit_pb2.PutBackRequest:
+    """`left` and `top` in px, both or none of them, and `fill`. What is wrong is kept in `fields`."""
+    request = edit_pb2.PutBackRequest(fill_old_subject=fields.boolean("fill", default=False))
+    are_given = {side: fields.text(side) is not None for side in ("left", "top")}
+    if any(are_given.values()):
+        if not all(are_given.values()):
+            fields.errors.append(InvalidField("left", "Give left and top, both or none of them."))
+        request.place.CopyFrom(
+            edit_pb2.Place(left_px=_read_pixels(fields, "left"), top_px=_read_pixels(fields, "top"))
+        )
+    return request
+
+
 def read_prompt(fields: Fields) -> str:
     """What to paint; empty where nothing says it. What is wrong is kept in `fields`."""
     return fields.read("prompt", _parse_prompt, "")
@@ -125,9 +138,18 @@ def _parse_prompt(text: str) -> str:
 
 def read_mask(form: RawForm, field: str = "mask_file") -> SentPicture:
     """The picture that says where. Raises InvalidField when it is missing."""
+    return _read_file(form, field, f"Send a picture of the same size in {field}.")
+
+
+def read_edited(form: RawForm) -> SentPicture:
+    """The subject that was edited elsewhere. Raises InvalidField when it is missing."""
+    return _read_file(form, "edited_file", "Send the edited subject in edited_file, transparent around it.")
+
+
+def _read_file(form: RawForm, field: str, remedy: str) -> SentPicture:
     content = form.files.get(field)
     if content is None:
-        raise InvalidField(field, f"Send a picture of the same size in {field}.")
+        raise InvalidField(field, remedy)
     return SentPicture(field, content)
 
 

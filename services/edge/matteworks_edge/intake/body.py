@@ -51,7 +51,7 @@ _BASE64_ESCAPES: Final = (
 )
 _MAX_ESCAPES: Final = 10_000
 
-FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file", "mask_file", "original_file"})
+FILE_FIELDS: Final = frozenset({"image_file", "bg_image_file", "mask_file", "original_file", "edited_file"})
 # A picture in base64 that is answered in JSON.
 LEGACY_FIELD: Final = "image_legacy_b64"
 BASE64_FIELDS: Final = frozenset({"image_file_b64", "image_base64", "bg_image_file_b64", LEGACY_FIELD})

@@ -13,9 +13,11 @@ from matteworks_edge.fields.edits import (
     MAX_TARGET_PX,
     parse_result,
     read_crop,
+    read_edited,
     read_expand,
     read_mask,
     read_prompt,
+    read_put_back,
     read_upscale,
 )
 from matteworks_edge.fields.points import read_selection
@@ -27,7 +29,19 @@ from matteworks_removal.clients import EditClient
 from matteworks_removal.edits import EditedPicture
 from matteworks_removal.sources import PictureSource
 
-__all__ = ["BRUSH", "CROP", "EXPAND", "FILL", "MASK", "SELECT", "SELECT_ONE", "UPSCALE", "Tool", "Work"]
+__all__ = [
+    "BRUSH",
+    "CROP",
+    "EXPAND",
+    "FILL",
+    "MASK",
+    "PUT_BACK",
+    "SELECT",
+    "SELECT_ONE",
+    "UPSCALE",
+    "Tool",
+    "Work",
+]
 
 # The name of the grey PNG that a selection adds to its cut-out.
 MASK: Final = "mask"
@@ -180,6 +194,21 @@ def _read_upscale(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wo
     return Work(perform, request.SerializeToString(deterministic=True))
 
 
+def _read_put_back(fields: Fields, form: RawForm, output: edit_pb2.EditOutput) -> Work:
+    request = read_put_back(fields)
+    request.output.CopyFrom(output)
+    edited = fields.collect(lambda: read_edited(form))
+
+    async def perform(editor: EditClient, image: bytes, others: Mapping[str, bytes]) -> EditedPicture:
+        sent = edit_pb2.PutBackRequest()
+        sent.CopyFrom(request)
+        sent.image, sent.edited_image = image, others["edited_file"]
+        return EditedPicture.from_proto((await editor.put_back(sent)).picture)
+
+    others: dict[str, PictureSource] = {} if edited is None else {"edited_file": edited}
+    return Work(perform, request.SerializeToString(deterministic=True), others)
+
+
 def _selected(made: compositor_pb2.Rendering, matte_image: bytes, number: int = 0) -> EditedPicture:
     size = made.size
     return EditedPicture(made.image, made.format, size.width_px, size.height_px, {MASK: matte_image}, number)
@@ -245,6 +274,28 @@ FILL: Final = Tool(
         }
     },
     ("mask_file",),
+)
+PUT_BACK: Final = Tool(
+    "put_back",
+    "Put an edited subject back into its picture",
+    _read_put_back,
+    {
+        **{
+            side: {
+                **WHOLE,
+                "minimum": 0,
+                "description": "Where the upper left corner of edited_file goes, in pixels; for a "
+                "file that is smaller than the picture.",
+            }
+            for side in ("left", "top")
+        },
+        "fill": {
+            "type": "boolean",
+            "default": False,
+            "description": "Fill the old subject where the new one does not hide it.",
+        },
+    },
+    ("edited_file",),
 )
 
 SELECT: Final = Tool(
