@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 
 import httpx
@@ -153,6 +154,7 @@ def test_who_says_that_a_trace_is_not_recorded_is_believed(
 
 
 def test_health_checks_and_probes_are_not_traced(running_stack: RunningStack, collector: Collector) -> None:
+    begin_ns = time.time_ns()
     httpx.get(f"{running_stack.base_url}/readyz", timeout=10)
     httpx.get(f"{running_stack.base_url}/healthz", timeout=10)
     header, trace_id, _ = traceparent()
@@ -161,7 +163,8 @@ def test_health_checks_and_probes_are_not_traced(running_stack: RunningStack, co
 
     names = {span.name for span in collector.where(lambda _: True)}
     assert not [name for name in names if "grpc.health" in name or "readyz" in name or "healthz" in name]
-    roots = collector.where(lambda span: span.parent_id == "")
+    # Other tests on this stack are refused in earnest, and before.
+    roots = collector.where(lambda span: span.parent_id == "" and span.start_ns > begin_ns)
     # Readiness asks auth for a key that nobody has.
     refused = [span for span in roots if span.attributes.get("rpc.grpc.status_code") == 16]
     assert not refused
@@ -184,16 +187,18 @@ def test_items_and_webhooks_are_traces_of_their_own_tied_to_that_of_the_submitte
     def is_tied(span: SeenSpan) -> bool:
         return any(linked == trace_id for linked, _ in span.links)
 
+    def events_of(spans: list[SeenSpan]) -> list[object]:
+        return [span.attributes["matteworks.event"] for span in spans if span.name == "webhook"]
+
     def all_ended(spans: list[SeenSpan]) -> bool:
         names = [span.name for span in spans]
-        return names.count("item") == 2 and "webhook" in names
+        return names.count("item") == 2 and "batch.completed" in events_of(spans)
 
     tied = collector.wait_for(is_tied, all_ended, 60)
     assert sorted(span.name for span in tied if span.name == "item") == ["item", "item"]
-    assert [span.attributes["matteworks.event"] for span in tied if span.name == "webhook"] == [
-        "batch.completed"
-    ]
-    assert len({span.trace_id for span in tied}) == 3
+    # Endpoints that other tests registered hear of the items, too.
+    assert events_of(tied).count("batch.completed") >= 1
+    assert len({span.trace_id for span in tied}) == len(tied)
     assert trace_id not in {span.trace_id for span in tied}
     # The link leads to the call that accepted the batch, and an item's own trace to its network run.
     submitting = {span.span_id: span.name for span in collector.of(trace_id)}
