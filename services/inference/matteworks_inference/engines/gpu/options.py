@@ -85,8 +85,8 @@ def cuda_options(options: GpuOptions) -> dict[str, str]:
         # Networks that stay in single precision multiply on tensor cores all the same: 10 bits of the
         # factors, as in half precision, but all the range and sums in full.
         "use_tf32": "1",
-        "prefer_nhwc": _bit(options.prefers_nhwc),
-        "enable_cuda_graph": _bit(options.uses_cuda_graph),
+        "prefer_nhwc": bit(options.prefers_nhwc),
+        "enable_cuda_graph": bit(options.uses_cuda_graph),
     }
 
 
@@ -105,5 +105,6 @@ def tensorrt_options(options: GpuOptions, is_half: bool, engines: Path, timings:
     }
 
 
-def _bit(value: bool) -> str:
+def bit(value: bool) -> str:
+    """A boolean as onnxruntime reads it."""
     return "1" if value else "0"

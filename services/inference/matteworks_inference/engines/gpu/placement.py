@@ -31,7 +31,14 @@ from matteworks_inference.engines.gpu.memory import (
     PlainMemory,
     open_cuda_runtime,
 )
-from matteworks_inference.engines.gpu.options import ARENA, Device, GpuOptions, provider_name, providers_for
+from matteworks_inference.engines.gpu.options import (
+    ARENA,
+    Device,
+    GpuOptions,
+    bit,
+    provider_name,
+    providers_for,
+)
 from matteworks_inference.engines.onnx_engine import (
     OnnxRuntimeEngine,
     PlacedNetwork,
@@ -188,7 +195,7 @@ class GpuPlacement:
     def _session(self, device: Device, graph: Path, key: NetworkKey, room: int, providers: list[Any]) -> Any:
         options = session_options(_HOST_THREADS)
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        options.add_session_config_entry("session.use_env_allocators", _bit(self._has_arena))
+        options.add_session_config_entry("session.use_env_allocators", bit(self._has_arena))
         for name, size in (("items", room), ("width", key.width_px), ("height", key.height_px)):
             options.add_free_dimension_override_by_name(name, size)
         try:
@@ -263,10 +270,6 @@ def _sizes_px(entry: ModelEntry) -> list[tuple[int, int]]:
 
 def _largest_area_px(entry: ModelEntry) -> int:
     return max(width_px * height_px for width_px, height_px in _sizes_px(entry))
-
-
-def _bit(value: bool) -> str:
-    return "1" if value else "0"
 
 
 def _buffer_device(device: Device) -> str:
