@@ -13,15 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from matteworks_inference.networks.graph import Layout
-from matteworks_inference.networks.registry import RegistryError, WrongWeights, measured_sha256
+from matteworks_inference.networks.registry import RegistryError, WrongWeights, verified
 
 __all__ = ["PainterEntry", "find_painter", "load_painters", "parse_painters"]
 
 _KIND = "inpaint"
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,7 @@ def find_painter(
             raise WrongWeights(
                 f"Put the file of {entry.name} there as {path.resolve()}: it is never fetched."
             )
-        measured = measured_sha256(path)
-        if entry.sha256 and measured != entry.sha256:
-            raise WrongWeights(
-                f"{path} is not the file of {entry.name}: its sha256 is {measured}, expected {entry.sha256}."
-            )
-        if not entry.sha256:
-            log.info("weights_without_known_checksum", model=entry.name, file=str(path), sha256=measured)
-        return entry, path
+        return entry, verified(path, entry.name, entry.sha256)
     files = ", ".join(f"{entry.file} ({entry.name})" for entry in entries)
     if name:
         raise WrongWeights(f"No network that fills holes is named {name!r}; known are: {files}.")

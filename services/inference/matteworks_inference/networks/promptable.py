@@ -15,14 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from matteworks_inference.networks.graph import Layout
-from matteworks_inference.networks.registry import RegistryError, WrongWeights, measured_sha256
+from matteworks_inference.networks.registry import RegistryError, WrongWeights, verified
 
 __all__ = ["Dialogue", "Framing", "PromptableEntry", "WeightsFile", "find_promptable", "parse_promptable"]
-
-log = structlog.get_logger()
 
 
 class Framing(Enum):
@@ -103,15 +99,7 @@ def find_promptable(
 
 
 def _checked(entry: PromptableEntry, weights: WeightsFile, directory: Path) -> Path:
-    path = directory / weights.file
-    measured = measured_sha256(path)
-    if weights.sha256 and measured != weights.sha256:
-        raise WrongWeights(
-            f"{path} is not the file of {entry.name}: its sha256 is {measured}, expected {weights.sha256}."
-        )
-    if not weights.sha256:
-        log.info("weights_without_known_checksum", model=entry.name, file=str(path), sha256=measured)
-    return path
+    return verified(directory / weights.file, entry.name, weights.sha256)
 
 
 def _parse(table: Mapping[str, Any]) -> PromptableEntry:

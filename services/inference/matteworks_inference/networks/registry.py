@@ -200,14 +200,20 @@ def weights_path(entry: ModelEntry, directory: Path) -> Path | None:
     path = directory / entry.file
     if not path.is_file():
         return None
+    return verified(path, entry.name, entry.sha256, " Move it away and pull the model again.")
+
+
+def verified(path: Path, name: str, sha256: str, remedy: str = "") -> Path:
+    """`path`, whose bytes are those of the network `name`. An empty `sha256` accepts any and logs what was
+    measured. Raises WrongWeights for another one; `remedy` ends its message.
+    """
     measured = measured_sha256(path)
-    if entry.sha256 and measured != entry.sha256:
+    if sha256 and measured != sha256:
         raise WrongWeights(
-            f"{path} is not the file of {entry.name}: its sha256 is {measured}, expected {entry.sha256}. "
-            "Move it away and pull the model again."
+            f"{path} is not the file of {name}: its sha256 is {measured}, expected {sha256}.{remedy}"
         )
-    if not entry.sha256:
-        log.info("weights_without_known_checksum", model=entry.name, file=str(path), sha256=measured)
+    if not sha256:
+        log.info("weights_without_known_checksum", model=name, file=str(path), sha256=measured)
     return path
 
 
