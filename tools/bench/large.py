@@ -21,6 +21,7 @@ from PIL import Image
 from tools.bench.pictures import scaled_jpeg
 from tools.bench.servers import Server, descendants, our_stack
 
+FIELDS = {"size": "full", "format": "png"}
 PATHS = {"backgrounderase": "/v2", "remove.bg": "/v1.0/removebg"}
 PROCESSES = ("matteworks_edge", "matteworks_compositor", "matteworks_inference")
 ADMITTED_BYTES_A_PIXEL = 12
@@ -58,8 +59,10 @@ def resident_bytes(pid: int, line: str) -> int:
     return int(status.partition(f"{line}:")[2].split()[0]) * 1024
 
 
-def measure(server: Server, path: str, picture: bytes) -> tuple[float, httpx.Response, dict[str, int]]:
-    """Seconds, the answer, and by how much each kind of process grew at its highest."""
+def measure(
+    server: Server, path: str, fields: dict[str, str], files: dict[str, tuple[str, bytes]]
+) -> tuple[float, httpx.Response, dict[str, int]]:
+    """Seconds, the answer, and by how many bytes each kind of process grew at its highest."""
     processes = pids(server)
     before = {pid: resident_bytes(pid, "VmRSS") for found in processes.values() for pid in found}
     for pid in before:
@@ -68,8 +71,8 @@ def measure(server: Server, path: str, picture: bytes) -> tuple[float, httpx.Res
     answer = httpx.post(
         f"{server.base_url}{path}",
         headers={"X-Api-Key": server.key},
-        data={"size": "full", "format": "png"},
-        files={"image_file": ("p.jpg", picture)},
+        data=fields,
+        files=files,
         timeout=600,
     )
     seconds = time.perf_counter() - start
@@ -98,10 +101,12 @@ def main() -> None:
     print("| API | status | seconds | size | MiB of PNG | edge | compositor | inference |")
     print("|---|---|---|---|---|---|---|---|")
     with our_stack(arguments.model, arguments.models_dir) as server:
-        measure(server, PATHS["remove.bg"], scaled_jpeg(arguments.photo, 1))
+        small = {"image_file": ("p.jpg", scaled_jpeg(arguments.photo, 1))}
+        measure(server, PATHS["remove.bg"], FIELDS, small)
         for number, (name, path) in enumerate(PATHS.items()):
             # Bytes behind a JPEG's end are ignored; they keep the second from being a repeat.
-            seconds, answer, grown = measure(server, path, picture + bytes([number]))
+            files = {"image_file": ("p.jpg", picture + bytes([number]))}
+            seconds, answer, grown = measure(server, path, FIELDS, files)
             size = f"{answer.headers.get('x-width')}x{answer.headers.get('x-height')}"
             cells = [f"{len(answer.content) / 2**20:.1f}", *(f"{grown[p] / 2**20:.0f}" for p in PROCESSES)]
             print(

@@ -12,13 +12,12 @@ import argparse
 import io
 import json
 import sys
-import time
 from pathlib import Path
 
 import httpx
 from PIL import Image
 
-from tools.bench.large import PROCESSES, pids, resident_bytes
+from tools.bench.large import PROCESSES, measure
 from tools.bench.pictures import scaled_jpeg
 from tools.bench.servers import Server, our_stack
 
@@ -61,25 +60,11 @@ def ask(
     server: Server, path: str, fields: dict[str, str], files: dict[str, bytes]
 ) -> tuple[httpx.Response, str]:
     """The answer, and its cells in the table."""
-    found = pids(server)
-    before = {pid: resident_bytes(pid, "VmRSS") for some in found.values() for pid in some}
-    for pid in before:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-    start = time.perf_counter()
-    answer = httpx.post(
-        f"{server.base_url}{path}",
-        headers={"X-Api-Key": server.key},
-        data=fields,
-        files={name: (name, content) for name, content in files.items()},
-        timeout=600,
-    )
-    seconds = time.perf_counter() - start
-    grown = [
-        max((resident_bytes(pid, "VmHWM") - before[pid] for pid in found[name]), default=0) >> 20
-        for name in PROCESSES
-    ]
+    named = {name: (name, content) for name, content in files.items()}
+    seconds, answer, grown = measure(server, path, fields, named)
+    mebibytes = [grown[name] >> 20 for name in PROCESSES]
     charged = answer.headers.get("x-credits-charged")
-    return answer, f"{answer.status_code} | {charged} | {seconds:.1f} | " + " | ".join(map(str, grown))
+    return answer, f"{answer.status_code} | {charged} | {seconds:.1f} | " + " | ".join(map(str, mebibytes))
 
 
 def main() -> int:
