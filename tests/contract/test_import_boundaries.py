@@ -174,3 +174,17 @@ def test_importing_a_package_starts_nothing_and_prints_nothing(package: str) -> 
 
 def test_every_package_is_typed() -> None:
     assert [name for name, path in PACKAGES.items() if not (path / "py.typed").is_file()] == []
+
+
+def test_helms_engine_is_loaded_by_its_own_process_alone() -> None:
+    """Its Go runtime takes the signals of a process over: the tests died of a closed connection."""
+    # Put together, so that this file is not found.
+    statement = "import " + "helm_python"
+    loading = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("tests", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+        if statement in path.read_text()
+    ]
+
+    assert loading == ["tools/helm.py"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import yaml
+
+from tools import helm
 
 CHART = Path(__file__).resolve().parents[2] / "deploy" / "charts" / "matteworks"
 NAMESPACE = "lab"
@@ -42,8 +43,7 @@ def pods_of(state: Path, models: Path, cores: int) -> tuple[list[Pod], dict[str,
     # The small network, so that a busy machine is not too slow for it.
     small = {"settings": {"QUALITY": "fast"}, "resources": {"requests": {"cpu": str(cores)}}}
     values = {"inference": {"defaults": small}}
-    with helm_python.Chart.load(CHART) as chart:
-        texts = chart.render(values, name=RELEASE, namespace=NAMESPACE)
+    texts = helm.render(CHART, values, name=RELEASE, namespace=NAMESPACE)
     objects = [
         found
         for path, text in texts.items()

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import yaml
+from tools import helm
 
 CHART = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "matteworks"
 NAMESPACE = "pictures"
@@ -79,8 +79,7 @@ Object = dict[str, Any]
 @cache
 def rendered(name: str) -> list[Object]:
     """Every object, for the values of that name; shared, so nobody changes one."""
-    with helm_python.Chart.load(CHART) as chart:
-        texts = chart.render(VALUES[name], name=RELEASE, namespace=NAMESPACE)
+    texts = helm.render(CHART, VALUES[name], name=RELEASE, namespace=NAMESPACE)
     return [
         found
         for path, text in texts.items()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import helm_python
 import httpx
 import pytest
 import yaml
+from tools import helm
 
 from matteworks_deploy.local.parts import envoy_binary
 from matteworks_deploy.local.ports import free_ports
@@ -52,9 +52,9 @@ class _Proxy:
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[_Proxy]:
-    with _edge() as edge_port, helm_python.Chart.load(CHART) as chart:
+    with _edge() as edge_port:
         drain = {"noticeSeconds": NOTICE_S, "requestsSeconds": 30}
-        texts = chart.render({"envoy": {"drain": drain}}, name="cutouts", namespace="pictures")
+        texts = helm.render(CHART, {"envoy": {"drain": drain}}, name="cutouts", namespace="pictures")
         document = next(
             one
             for one in yaml.load_all(texts["matteworks/templates/envoy.yaml"], yaml.CSafeLoader)
