@@ -294,12 +294,14 @@ async def test_two_people_in_one_part_are_two_subjects(pointer: Pointer) -> None
     assert int(left[54:106, 128:206].max()) == int(right[54:106, 34:112].max()) == 0
 
 
-async def test_a_small_part_in_the_box_of_a_thing_belongs_to_it(pointer: Pointer) -> None:
-    def with_a_speck(width_px: int, height_px: int) -> NDArray[np.uint8]:
-        matte = both(width_px, height_px)
-        matte[30:44, 60:74] = 255
-        return matte
+def with_a_speck(width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """A matte with both squares, and a small part above the red one."""
+    matte = both(width_px, height_px)
+    matte[30:44, 60:74] = 255
+    return matte
 
+
+async def test_a_small_part_in_the_box_of_a_thing_belongs_to_it(pointer: Pointer) -> None:
     pointer.inference.draw = with_a_speck
     image = encoded(two_squares())
     assert len((await pointer.subjects(image)).subjects) == 3
@@ -307,6 +309,24 @@ async def test_a_small_part_in_the_box_of_a_thing_belongs_to_it(pointer: Pointer
     other = encoded(np.ascontiguousarray(two_squares() // 2))
     boxes = [one.box for one in (await pointer.subjects(other)).subjects]
     assert [(box.top_px, box.height_px) for box in boxes] == [(30, 80), (50, 60)]
+
+
+async def test_a_small_part_that_is_pointed_out_goes_whole_and_alone(
+    pointer: Pointer,
+) -> None:
+    pointer.inference.draw = with_a_speck
+    pointer.inference.detections = [seen("person", image_pb2.SUBJECT_TYPE_PERSON, 0.9, 30, 28, 90, 110)]
+    picture = two_squares()
+    # Of the same colour as the square below it: colours cannot tell them apart.
+    picture[30:44, 60:74] = (200, 40, 40)
+    image = encoded(picture)
+    speck = (67.0, 37.0)
+    without = decoded((await pointer.select(image, [RED], [speck])).matte_image)
+    assert without[30:44, 60:74].max() == 0
+    assert np.array_equal(without[47:], decoded((await pointer.select(image, [RED])).matte_image)[47:])
+    pointed_at_both = decoded((await pointer.select(image, [speck], [RED])).matte_image)
+    assert pointed_at_both[32:42, 62:72].min() > 200
+    assert solid(pointed_at_both) == (0, 0)
 
 
 async def test_a_picture_without_a_subject_has_an_empty_list(pointer: Pointer) -> None:

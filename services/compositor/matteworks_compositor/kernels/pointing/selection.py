@@ -103,12 +103,19 @@ class Shown:
         then it decides, and the network's matte has the edges where both agree.
         """
         meant = _Meant.scaled(selection, self._size, self._worked)
+        refused = np.zeros(self._small_rgb.shape[:2], np.bool_)
         if prompted is None:
             chosen, is_plain = _chosen(self._subjects, meant)
+            refused = _refused_parts(chosen, meant)
+            chosen &= ~refused
+            # Pointed at from both sides, or nothing else would be left: it must be divided.
+            is_plain = is_plain and not any(chosen[y, x] for x, y in meant.outside)
         else:
             solid = _enlarged_mask(prompted, self._worked)
             chosen, is_plain = _covered(self._subjects.solid, solid), False
         old = self.mattes.of(np.unique(self._subjects.solid[chosen]).tolist())
+        if refused.any():
+            old = _times(old, _nearer(chosen, refused))
         if is_plain:
             return old
         if prompted is None:
@@ -163,7 +170,7 @@ class _Meant:
 
 
 def _chosen(subjects: Subjects, meant: _Meant) -> tuple[Flags, bool]:
-    """Where the subjects are that are meant (h×w), and whether they are the answer as they stand."""
+    """Where the subjects are that are meant (h×w), and whether they may be the answer as they stand."""
     labels = subjects.solid
     named = set(meant.subjects)
     is_plain = True
@@ -179,9 +186,27 @@ def _chosen(subjects: Subjects, meant: _Meant) -> tuple[Flags, bool]:
     refused = {int(labels[y, x]) for x, y in meant.outside} - {0}
     if named - refused:
         named -= refused - pointed_at
-    # Pointed at from both sides, or nothing else would be left: it must be divided.
-    is_plain = is_plain and not refused & named
     return np.asarray(np.isin(labels, sorted(named)), np.bool_), is_plain
+
+
+def _refused_parts(chosen: Flags, meant: _Meant) -> Flags:
+    """The parts of what is chosen that stand alone and are pointed out (h×w), when the rest is more, or is
+    pointed at.
+    """
+    _, parts = cv2.connectedComponents(chosen.astype(np.uint8))
+    wanted = {int(parts[y, x]) for x, y in meant.inside} - {0}
+    refused = {int(parts[y, x]) for x, y in meant.outside} - {0} - wanted
+    where = np.asarray(np.isin(parts, sorted(refused)), np.bool_)
+    is_left = wanted or 2 * np.count_nonzero(where) < np.count_nonzero(chosen)
+    return where if is_left else np.zeros_like(where)
+
+
+def _nearer(a: Flags, b: Flags) -> NDArray[np.float32]:
+    """1 where `a` is nearer than `b`, else 0 (h×w)."""
+    far_from_a, far_from_b = (
+        cv2.distanceTransform((~flags).astype(np.uint8), cv2.DIST_L2, 5) for flags in (a, b)
+    )
+    return np.asarray(far_from_a < far_from_b, np.float32)
 
 
 def _covered(labels: Labels, solid: Flags) -> Flags:
