@@ -28,6 +28,8 @@ RESULTS_DIRECTORY = "/var/lib/matteworks/results"
 # A caller's connection to the proxies is renewed this often, and finds proxies that were added since.
 _CONNECTION_AGE_S = 300.0
 _SERVICES_LINE = "services:\n"
+# The rules and dashboards that the chart hands on, as they are: path in the chart, and where they come from.
+_MONITORING = {"rules": "rules/*.yml", "dashboards": "dashboards/*.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,13 @@ def chart_files(folder: Path) -> dict[str, str]:
     services["properties"] = {row.name: {"$ref": "#/$defs/workload"} for row in _plain_rows()}
     services["required"] = [row.name for row in _plain_rows()]
     schema["properties"]["services"] = services
-    return {
+    monitoring = folder.parents[1] / "monitoring"
+    handed_on = {
+        f"files/{kind}/{path.name}": path.read_text()
+        for kind, pattern in _MONITORING.items()
+        for path in sorted(monitoring.glob(pattern))
+    }
+    return handed_on | {
         "files/topology.json": json.dumps(chart_topology(), indent=2) + "\n",
         "files/envoy.json": _on_one_line(envoy_json(envoy_settings())),
         "files/envoy-tls.json": _on_one_line(envoy_json(by_tls)),

@@ -140,6 +140,7 @@ def chart_config(
     if check and stale:
         raise CommandFailed(f"{', '.join(stale)} of {folder} differ; run: matteworks chart-config")
     for name in () if check else stale:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(files[name])
 
 

@@ -22,6 +22,8 @@ VALUES: dict[str, dict[str, Any]] = {
         "telemetry": {"otlpEndpoint": "collector.monitoring.svc:4317"},
         "autoscaling": {"kind": "keda"},
         "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboards": {"enabled": True},
         "gateway": {
             "enabled": True,
             "className": "envoy",
