@@ -19,7 +19,7 @@ Format: TypeAlias = Literal[
 Channels: TypeAlias = Literal["rgba", "alpha"]
 QualityName: TypeAlias = Literal["fast", "balanced", "best"]
 HolesName: TypeAlias = Literal["keep", "clear"]
-ShadowName: TypeAlias = Literal["none", "auto", "drop", "three_d", "car"]
+ShadowName: TypeAlias = Literal["none", "auto", "drop", "three_d", "car", "original"]
 SubjectName: TypeAlias = Literal[
     "person",
     "product",

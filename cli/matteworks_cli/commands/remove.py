@@ -67,7 +67,9 @@ def remove(
     crop_aspect_ratio: Annotated[
         str, typer.Option("--crop-aspect-ratio", help="Crop, with room on two sides up to this ratio: 4:5.")
     ] = "",
-    shadow: Annotated[str, typer.Option(help="Shadow: none, drop, 3D, car, auto.")] = "",
+    shadow: Annotated[
+        str, typer.Option(help="Shadow: none, drop, 3D, car, auto; original keeps that of a plain backdrop.")
+    ] = "",
     despill: Annotated[
         bool, typer.Option("--despill", help="Take light of the old background out of the edges.")
     ] = False,

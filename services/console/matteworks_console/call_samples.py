@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 BACKGROUNDS: Final = ("none", "colour", "picture")
-SHADOWS: Final = ("none", "auto", "drop", "3D", "car")
+SHADOWS: Final = ("none", "auto", "drop", "3D", "car", "original")
 FORMATS: Final = ("png", "jpg", "webp")
 SIZES: Final = ("auto", "preview")
 MARGINS: Final = ("0", "5", "10")

@@ -99,6 +99,7 @@ class ShadowType(IntEnum):
     DROP = 3
     THREE_D = 4
     CAR = 5
+    ORIGINAL = 6
 
 
 ZERO_LENGTH = Length(0.0, Unit.PX)
@@ -130,7 +131,7 @@ class Color:
 
 @dataclass(frozen=True, slots=True)
 class ShadowChoice:
-    """A shadow. `opacity_percent` None: 90 for cars, 50 for others."""
+    """A shadow. `opacity_percent` None: 100 for the original one, else 90 for cars and 50 for others."""
 
     kind: ShadowType
     opacity_percent: int | None = None

@@ -18,6 +18,7 @@ SHADOW_TYPES: Final = {
     "drop": compositor_pb2.SHADOW_TYPE_DROP,
     "3d": compositor_pb2.SHADOW_TYPE_THREE_D,
     "car": compositor_pb2.SHADOW_TYPE_CAR,
+    "original": compositor_pb2.SHADOW_TYPE_ORIGINAL,
 }
 # The types that have a shadow of their own; parts of a car go with the car.
 SHADOW_SUBJECTS: Final = {
@@ -45,7 +46,8 @@ def parse_shadow_types(given: Mapping[str, str]) -> TypeMap:
         if shadow is None or key is None:
             raise InvalidField(
                 "shadow_type",
-                "Give auto, car, 3D, drop or none, for all subjects or per type as in shadow_type[car]=drop.",
+                "Give auto, car, 3D, drop, original or none, for all subjects or per type as in "
+                "shadow_type[car]=drop.",
                 reason=reasons.ERROR_REASON_INVALID_SHADOW_TYPE,
             )
         result[key] = shadow

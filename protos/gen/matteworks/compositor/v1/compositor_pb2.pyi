@@ -226,6 +226,8 @@ class _ShadowTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ShadowType
     """The silhouette cast on the ground plane."""
     SHADOW_TYPE_CAR: _ShadowType.ValueType  # 5
     """Wheels and underbody on the floor; only for cars."""
+    SHADOW_TYPE_ORIGINAL: _ShadowType.ValueType  # 6
+    """The picture's own, where its backdrop is plain; elsewhere none."""
 
 class ShadowType(_ShadowType, metaclass=_ShadowTypeEnumTypeWrapper):
     """Kinds of shadow."""
@@ -242,6 +244,8 @@ SHADOW_TYPE_THREE_D: ShadowType.ValueType  # 4
 """The silhouette cast on the ground plane."""
 SHADOW_TYPE_CAR: ShadowType.ValueType  # 5
 """Wheels and underbody on the floor; only for cars."""
+SHADOW_TYPE_ORIGINAL: ShadowType.ValueType  # 6
+"""The picture's own, where its backdrop is plain; elsewhere none."""
 Global___ShadowType: _TypeAlias = ShadowType  # noqa: Y015
 
 @_typing.final
@@ -962,7 +966,7 @@ class Shadow(_message.Message):
     shadow_type: Global___ShadowType.ValueType
     """Its kind; UNSPECIFIED: NONE."""
     opacity_percent: _builtins.int
-    """0 invisible to 100; absent: 90 for cars, 50 for others."""
+    """0 invisible to 100; absent: 100 for ORIGINAL, else 90 for cars and 50 for others."""
     def __init__(
         self,
         *,

@@ -1,1 +1,1 @@
-"""Shadows drawn from nothing but a subject's alpha: pure functions, no picture, no request."""
+"""Shadows, drawn from a subject's alpha or read from the picture: pure functions, no request."""

@@ -17,6 +17,7 @@ __all__ = ["draw_shadow", "opacity_percent_for", "resolve_kind"]
 
 CAR_OPACITY_PERCENT = 90
 OTHER_OPACITY_PERCENT = 50
+AS_PHOTOGRAPHED_PERCENT = 100
 AUTO_KINDS = {
     SubjectType.CAR: ShadowType.CAR,
     SubjectType.PERSON: ShadowType.THREE_D,
@@ -42,13 +43,15 @@ def resolve_kind(choice: ShadowChoice | None, subject_type: SubjectType) -> Shad
 
 
 def opacity_percent_for(choice: ShadowChoice, subject_type: SubjectType) -> int:
-    """What the caller said, 0 to 100, or the default of the subject's type."""
+    """What the caller said, 0 to 100, or the default of the kind and of the subject's type."""
     if choice.opacity_percent is not None:
         return choice.opacity_percent
+    if choice.kind is ShadowType.ORIGINAL:
+        return AS_PHOTOGRAPHED_PERCENT
     return CAR_OPACITY_PERCENT if subject_type is SubjectType.CAR else OTHER_OPACITY_PERCENT
 
 
 def draw_shadow(kind: ShadowType, alpha: NDArray[np.uint8], *, is_cut_below: bool) -> ShadowField:
-    """The shadow of the subject of `alpha` (H×W); empty for NONE and where there is no subject."""
+    """The drawn shadow of the subject of `alpha` (H×W); empty for other kinds and without a subject."""
     kernel = KERNELS.get(kind)
     return EMPTY_FIELD if kernel is None else kernel(alpha, is_cut_below=is_cut_below)
