@@ -122,6 +122,23 @@ def test_the_command_hands_a_folder_in_and_writes_the_results(
     assert "3 of 3 ended" in matteworks(running_stack, "batch", "cancel", batch_id).stdout
 
 
+def test_the_command_takes_the_options_of_a_removal(
+    running_stack: RunningStack, folder: Path, tmp_path: Path
+) -> None:
+    widths = []
+    for name, options in (("plain", []), ("shaded", ["--shadow", "drop"])):
+        arguments = [str(folder / "a.jpg"), "-o", str(tmp_path / name), "--crop", *options]
+        done = matteworks(running_stack, "batch", "submit", *arguments)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / name / "00000-a.png") as result:
+            widths.append(result.width)
+    # A crop makes room for the shadow.
+    assert widths[1] > widths[0]
+    for option, known in (("--holes", "keep, clear"), ("--shadow", "original")):
+        wrong = matteworks(running_stack, "batch", "submit", str(folder / "a.jpg"), option, "fill")
+        assert (wrong.returncode, option in wrong.stderr, known in wrong.stderr) == (2, True, True)
+
+
 def test_the_command_names_what_failed(running_stack: RunningStack, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture at all")

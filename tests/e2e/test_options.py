@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from matteworks.auth.v1 import auth_pb2, auth_pb2_grpc
 from matteworks_client import AsyncMatteworksClient, MatteworksClient, MatteworksError
@@ -45,6 +45,39 @@ def test_a_pinned_model_gives_the_same_bytes_also_beside_other_pictures(running_
     assert all(answer.headers["x-model"] == FAST_MODEL for answer in (alone, *beside))
     assert beside[0].content == alone.content
     assert alone.headers["x-credits-charged"] == "1"
+
+
+def test_a_removal_takes_the_old_shadow_away_or_keeps_it(running_stack: RunningStack) -> None:
+    ground, darkness = 230, 0.4
+    photo = Image.new("L", (640, 480), 0)
+    ImageDraw.Draw(photo).ellipse((230, 330, 470, 400), fill=round(255 * darkness))
+    shadow = photo.filter(ImageFilter.GaussianBlur(8))
+    floor = Image.new("RGB", (640, 480), (ground,) * 3)
+    photo = Image.composite(Image.new("RGB", (640, 480)), floor, shadow)
+    ImageDraw.Draw(photo).ellipse((220, 120, 420, 370), fill=(190, 40, 30))
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+
+    def beside(**fields: str) -> tuple[int, ...]:
+        """A place in the shadow, right of the ball."""
+        answer = httpx.post(
+            f"{running_stack.base_url}/v1.0/removebg",
+            headers={"X-Api-Key": running_stack.key},
+            files={"image_file": file.getvalue()},
+            data={"size": "full", "format": "png", **fields},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        with Image.open(io.BytesIO(answer.content)) as result:
+            return tuple(result.convert("RGBA").getpixel((430, 372)))  # type: ignore[arg-type]
+
+    assert beside()[3] < 10
+    *colour, alpha = beside(shadow_type="original")
+    assert colour == [0, 0, 0]
+    assert alpha == pytest.approx(shadow.getpixel((430, 372)), abs=8)
+    assert beside(shadow_type="original", bg_color="e6e6e6")[0] == pytest.approx(
+        ground * (1 - alpha / 255), abs=3
+    )
 
 
 def test_the_command_writes_every_result_of_one_matte(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -18,14 +18,16 @@ from matteworks_cli.administration import TargetOption
 from matteworks_cli.certificates import certificates
 from matteworks_cli.photos import PICTURE_SUFFIXES
 from matteworks_client import Batch, Item, MatteworksClient, MatteworksError
-from matteworks_client.choices import Format, QualityName, RenderChoices
+from matteworks_client.choices import Format, HolesName, QualityName, RenderChoices, ShadowName
 from matteworks_client.jobs import BatchPicture
 from matteworks_deploy.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from matteworks_deploy.local.options import DEFAULT_STATE_DIRECTORY
 from matteworks_deploy.local.state import StateDirectory
 
 _FORMATS = ("auto", "png", "jpeg", "webp", "zip", "avif", "tiff", "bmp", "gif")
-_QUALITIES = ("fast", "balanced", "best")
+_QUALITIES: tuple[QualityName, ...] = get_args(QualityName)
+_SHADOWS: tuple[ShadowName, ...] = get_args(ShadowName)
+_HOLES: tuple[HolesName, ...] = get_args(HolesName)
 _SUFFIXES = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -58,6 +60,8 @@ def submit_batch(
     output: OutputOption = None,
     output_format: Annotated[str, typer.Option("--format", help=f"{', '.join(_FORMATS)}.")] = "png",
     crop: Annotated[bool, typer.Option("--crop", help="Cut off the empty border.")] = False,
+    shadow: Annotated[str, typer.Option(help=f"{', '.join(_SHADOWS)}.")] = "",
+    holes: Annotated[str, typer.Option(help="What the subject encloses: keep or clear.")] = "",
     despill: Annotated[
         bool, typer.Option("--despill", help="Take light of the old background out of the edges.")
     ] = False,
@@ -85,11 +89,20 @@ def submit_batch(
     sources = list(_sources(pictures, recursive))
     if not sources:
         raise CommandFailed("No picture found; --recursive also looks below a folder.", EXIT_USAGE)
-    if quality not in ("", *_QUALITIES):
-        raise CommandFailed(f"--quality is one of {', '.join(_QUALITIES)}.", EXIT_USAGE)
+    for option, value, known in (
+        ("--quality", quality, _QUALITIES),
+        ("--shadow", shadow, _SHADOWS),
+        ("--holes", holes, _HOLES),
+    ):
+        if value and value not in known:
+            raise CommandFailed(f"{option} is one of {', '.join(known)}.", EXIT_USAGE)
     choices = RenderChoices(
         format=cast(Format, output_format), crop=crop, despill=despill, keep_metadata=keep_metadata
     )
+    if shadow:
+        choices["shadow"] = cast(ShadowName, shadow)
+    if holes:
+        choices["holes"] = cast(HolesName, holes)
     with _reached(target, key, state) as stack:
         batch = stack.client.submit_batch(
             sources,
