@@ -31,6 +31,7 @@ from matteworks_compositor.editing.put_back import PutBack
 from matteworks_compositor.editing.selecting.prompted_masks import PromptedMasks
 from matteworks_compositor.editing.selecting.selector import Selector
 from matteworks_compositor.editing.servicer import EditServicer
+from matteworks_compositor.editing.with_matte import WithMatte
 from matteworks_compositor.editing.workbench import Workbench
 from matteworks_compositor.inference_client import InferenceClient
 from matteworks_compositor.metrics import CompositorMetrics
@@ -97,15 +98,10 @@ async def build(settings: CompositorSettings, clock: Clock | None = None) -> App
             network_pixels=settings.upscale_network_megapixels * 1e6,
         )
         network_mattes = NetworkMattes(compositor, decoder, executor, keep_mattes(clock))
-        corrector = Corrector(compositor, network_mattes, decoder, executor, threads=threads)
-        selector = Selector(
-            compositor,
-            network_mattes,
-            PromptedMasks(channel, settings.inference_timeout_s, clock),
-            decoder,
-            executor,
-            threads=threads,
-        )
+        with_matte = WithMatte(compositor, executor, threads=threads)
+        corrector = Corrector(with_matte, network_mattes, decoder, executor)
+        prompted = PromptedMasks(channel, settings.inference_timeout_s, clock)
+        selector = Selector(with_matte, network_mattes, prompted, decoder, executor)
 
         def add_servicers(server: grpc.aio.Server) -> None:
             compositor_pb2_grpc.add_CompositorServiceServicer_to_server(

@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
-from matteworks_compositor.compositor import Compositor, Rendered
 from matteworks_compositor.editing.network_mattes import NetworkMattes, run_on
+from matteworks_compositor.editing.with_matte import CutOut, CutOutRequest, WithMatte
 from matteworks_compositor.kernels.pointing.strokes import Stroke, StrokeKind, apply_mask, apply_stroke
-from matteworks_compositor.options.model import OutputFormat, RenderOptions, SubjectType
-from matteworks_compositor.pipeline.job import Job
-from matteworks_compositor.pipeline.steps.encode import encode_as
 from matteworks_imaging.decoding import Decoder
 from matteworks_imaging.limits import PictureFile
 
-__all__ = ["Corrected", "Correction", "Corrector", "OwnMatte"]
+__all__ = ["Correction", "Corrector", "OwnMatte"]
 
 Bytes8 = NDArray[np.uint8]
 
@@ -35,17 +32,13 @@ class OwnMatte(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(CutOutRequest):
     """What to change. `mask` is drawn over before the strokes."""
 
-    picture: PictureFile
     matte: PictureFile | OwnMatte
     strokes: Sequence[Stroke]
     mask: PictureFile | None
     mask_kind: StrokeKind
-    options: RenderOptions
-    background: PictureFile | None
-    request_id: str
 
     @property
     def needs_network(self) -> bool:
@@ -54,33 +47,22 @@ class Correction:
         return self.matte is OwnMatte.NETWORK or StrokeKind.RESTORE in kinds
 
 
-@dataclass(frozen=True, slots=True)
-class Corrected:
-    """The cut-out, and the matte as a grey PNG of the picture's size."""
-
-    rendered: Rendered
-    matte: bytes
-
-
 class Corrector:
     """Works on pictures under the compositor's admission, one step after the other."""
 
     def __init__(
         self,
-        compositor: Compositor,
+        with_matte: WithMatte,
         mattes: NetworkMattes,
         decoder: Decoder,
         executor: Executor,
-        *,
-        threads: int,
     ) -> None:
-        self._compositor = compositor
+        self._with_matte = with_matte
         self._mattes = mattes
         self._decoder = decoder
         self._executor = executor
-        self._threads = threads
 
-    async def correct(self, correction: Correction, stages: Stages) -> Corrected:
+    async def correct(self, correction: Correction, stages: Stages) -> CutOut:
         """The corrected cut-out.
 
         Raises InvalidField for a matte or a mask of another size and for strokes beside the picture,
@@ -90,22 +72,8 @@ class Corrector:
         if correction.needs_network:
             first = (await self._mattes.of(correction.picture, correction.request_id, stages)).matte
         with stages.measure("strokes"):
-            matte, brought = await run_on(self._executor, lambda: self._corrected(correction, first))
-        job = Job(
-            request_id=correction.request_id,
-            picture=correction.picture,
-            options=correction.options,
-            declared_type=SubjectType.OTHER,
-            brought_matte=brought,
-            background=correction.background,
-            roi=None,
-        )
-        rendered = await self._compositor.render(job, stages)
-        with stages.measure("matte_file"):
-            encoded = await run_on(
-                self._executor, lambda: encode_as(OutputFormat.PNG, matte, self._threads, None, None)
-            )
-        return Corrected(rendered, encoded)
+            matte, factor = await run_on(self._executor, lambda: self._corrected(correction, first))
+        return await self._with_matte.render(correction, matte, stages, factor=factor)
 
     def _corrected(self, correction: Correction, first: Bytes8 | None) -> tuple[Bytes8, Bytes8]:
         """The matte, and what to multiply the picture's own alpha with to get it."""

@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from matteworks_common.errors import InvalidField
 from matteworks_common.stages import Stages
-from matteworks_compositor.compositor import Compositor
-from matteworks_compositor.editing.corrector import Corrected
 from matteworks_compositor.editing.kept_mattes import NetworkMatte
 from matteworks_compositor.editing.network_mattes import NetworkMattes, run_on
 from matteworks_compositor.editing.selecting.prompted_masks import SHOWN_SIDE_PX, PromptedMasks
+from matteworks_compositor.editing.with_matte import CutOut, CutOutRequest, WithMatte
 from matteworks_compositor.kernels.pointing.selection import Selection, Shown, SubjectMattes
 from matteworks_compositor.kernels.pointing.subjects import FoundSubject
-from matteworks_compositor.options.model import OutputFormat, RenderOptions, SubjectType
-from matteworks_compositor.pipeline.job import Job
-from matteworks_compositor.pipeline.steps.encode import encode_as
+from matteworks_compositor.options.model import SubjectType
 from matteworks_compositor.pipeline.steps.matte import unknown_foreground
 from matteworks_imaging.box import fit_within
 from matteworks_imaging.decoding import Decoder
@@ -31,14 +28,10 @@ __all__ = ["Choice", "ListedSubject", "Selector"]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(CutOutRequest):
     """What to cut out, and how to render it."""
 
-    picture: PictureFile
     selection: Selection
-    options: RenderOptions
-    background: PictureFile | None
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +48,17 @@ class Selector:
 
     def __init__(
         self,
-        compositor: Compositor,
+        with_matte: WithMatte,
         mattes: NetworkMattes,
         prompted: PromptedMasks,
         decoder: Decoder,
         executor: Executor,
-        *,
-        threads: int,
     ) -> None:
-        self._compositor = compositor
+        self._with_matte = with_matte
         self._mattes = mattes
         self._prompted = prompted
         self._decoder = decoder
         self._executor = executor
-        self._threads = threads
 
     async def list_subjects(
         self, picture: PictureFile, request_id: str, stages: Stages
@@ -82,7 +72,7 @@ class Selector:
             shown = await run_on(self._executor, lambda: self._shown(picture, known))
         return [_listed(found, known) for found in shown.subjects]
 
-    async def select(self, choice: Choice, stages: Stages) -> Corrected:
+    async def select(self, choice: Choice, stages: Stages) -> CutOut:
         """The cut-out of what is selected, and its matte.
 
         Raises InvalidField when nothing is left or a subject is not there, InvalidPicture
@@ -93,9 +83,9 @@ class Selector:
         prompted = await self._prompted_mask(choice, stages)
         with stages.measure("select"):
             matte = await run_on(self._executor, lambda: self._selected(choice, known, prompted))
-        return await self._render(choice, matte, stages)
+        return await self._with_matte.render(choice, matte, stages)
 
-    async def select_each(self, choice: Choice, stages: Stages) -> list[tuple[int, Corrected]]:
+    async def select_each(self, choice: Choice, stages: Stages) -> list[tuple[int, CutOut]]:
         """The number, cut-out and matte of each subject that is named, or of all of them.
 
         One after the other, so that they need no more memory than one and the files together. Raises as
@@ -109,33 +99,16 @@ class Selector:
         numbers = list(dict.fromkeys(choice.selection.subjects)) or mattes.numbers
         if not numbers:
             raise unknown_foreground()
-        results: list[tuple[int, Corrected]] = []
+        results: list[tuple[int, CutOut]] = []
         size_bytes = 0
         for number in numbers:
             with stages.measure(f"subject.{number}"):
                 matte = await run_on(self._executor, lambda: mattes.of([number]))  # noqa: B023 - run here
-                made = await self._render(choice, matte, Stages())
+                made = await self._with_matte.render(choice, matte, Stages())
             size_bytes += len(made.rendered.content) + len(made.matte)
-            self._compositor.check_result(size_bytes)
+            self._with_matte.check_result(size_bytes)
             results.append((number, made))
         return results
-
-    async def _render(self, choice: Choice, matte: NDArray[np.uint8], stages: Stages) -> Corrected:
-        job = Job(
-            request_id=choice.request_id,
-            picture=choice.picture,
-            options=choice.options,
-            declared_type=SubjectType.OTHER,
-            brought_matte=matte,
-            background=choice.background,
-            roi=None,
-        )
-        rendered = await self._compositor.render(job, stages)
-        with stages.measure("matte_file"):
-            encoded = await run_on(
-                self._executor, lambda: encode_as(OutputFormat.PNG, matte, self._threads, None, None)
-            )
-        return Corrected(rendered, encoded)
 
     async def _prompted_mask(self, choice: Choice, stages: Stages) -> NDArray[np.uint8] | None:
         """What the operator's promptable network says; None when there is none, or nothing that it takes."""

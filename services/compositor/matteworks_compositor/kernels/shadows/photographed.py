@@ -106,7 +106,7 @@ def _darkness(rgb: Floats, backdrop: Floats, noise: float) -> Floats:
 def _touches(darkness: Floats, is_near: Flags) -> Flags:
     """What of the darkness hangs together with the subject (h×w)."""
     dark = cv2.morphologyEx((darkness > 0.02).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, parts = cv2.connectedComponents(np.asarray(dark | is_near, np.uint8))
+    _, parts = cv2.connectedComponents(cv2.max(dark, is_near.astype(np.uint8)))
     return np.asarray(np.isin(parts, np.unique(parts[is_near])), np.bool_)
 
 
