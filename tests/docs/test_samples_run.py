@@ -21,6 +21,8 @@ SAMPLE_TIMEOUT_S = 90
 PUBLIC_ADDRESS = "http://127.0.0.1:8080"
 INTERNAL_ADDRESS = "127.0.0.1:8081"
 SAMPLES = samples_below(ROOT)
+# Results of tools that cut nothing out.
+WHOLE_PICTURES = {"larger"}
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(SAMPLE_TIMEOUT_S + INSTALL_TIMEOUT_S + 120)]
 
@@ -32,8 +34,10 @@ def reader_folder(directory: Path, stack: RunningStack, photo: Path) -> Path:
     (directory / "out").mkdir()
     (directory / "out" / "demo-input.jpg").write_bytes(upload)
     (directory / "photo.jpg").write_bytes(upload)
-    (directory / ".matteworks").mkdir()
-    (directory / ".matteworks" / "dev-key").write_text(stack.key + "\n")
+    # The network that enlarges takes its time: one tile of it will do.
+    with Image.open(photo) as picture:
+        picture.crop((190, 80, 254, 120)).save(directory / "small.jpg")
+    (directory / ".matteworks").symlink_to(stack.state_directory)
     (directory / ".venv").symlink_to(sys.prefix)
     return directory
 
@@ -92,7 +96,7 @@ def check_written_picture(path: Path) -> None:
         return
     with Image.open(path) as image:
         image.load()
-        if path.suffix.lower() == ".png":
+        if path.suffix.lower() == ".png" and path.stem not in WHOLE_PICTURES:
             assert image.getchannel("A").getextrema() == (0, 255), f"{path.name} is not cut out"
 
 
