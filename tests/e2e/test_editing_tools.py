@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.support.stack import RunningStack
+from tests.support.stack import UPSCALER, RunningStack
 
 pytestmark = pytest.mark.stack
 
@@ -221,9 +221,21 @@ def test_a_small_picture_becomes_large(
     larger = picture_of(data_of(answer))
     assert larger.size == size
     assert answer.headers["x-credits-charged"] == "1"
+    assert answer.headers["x-model"] == UPSCALER
     with Image.open(small_photo) as small:
         again = np.asarray(larger.convert("RGB").resize(small.size, Image.Resampling.BOX)).astype(int)
         assert np.abs(again - np.asarray(small.convert("RGB"))).mean() < 2
+
+
+def test_a_picture_that_the_filter_alone_enlarges_names_no_network(
+    running_stack: RunningStack, upscaler_weights: None
+) -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    answer = call(running_stack, "upscale", file.getvalue())
+    assert picture_of(data_of(answer)).size == (1400, 1400)
+    assert "x-model" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ __all__ = ["Edit", "EditOrder", "EditedPicture", "PaidEdits"]
 @dataclass(frozen=True, slots=True)
 class EditedPicture:
     """What a tool made; `others` are further pictures, such as a mask, by name. Where each subject comes
-    alone it is that of `number`, and `more` are the rest.
+    alone it is that of `number`, and `more` are the rest. `model` is the network that drew it; empty for
+    what needs none.
     """
 
     content: bytes
@@ -38,6 +39,7 @@ class EditedPicture:
     others: Mapping[str, bytes] = field(default_factory=dict)
     number: int = 0
     more: Sequence[EditedPicture] = ()
+    model: str = ""
 
     @classmethod
     def from_proto(cls, picture: edit_pb2.EditedPicture) -> EditedPicture:

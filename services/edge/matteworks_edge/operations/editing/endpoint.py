@@ -189,6 +189,8 @@ def _headers(edit: Edit[EditedPicture], dialect: Dialect) -> dict[str, str]:
         dialect.height_header: str(edit.result.height_px),
         "X-Credits-Charged": format_credits(edit.charged_credits_milli),
     }
+    if edit.result.model:
+        headers["X-Model"] = edit.result.model
     return headers | ({"X-Repeated-Request": "true"} if edit.is_repeat else {})
 
 

@@ -189,7 +189,8 @@ def _read_upscale(fields: Fields, _: RawForm, output: edit_pb2.EditOutput) -> Wo
         sent = edit_pb2.UpscaleRequest()
         sent.CopyFrom(request)
         sent.image = image
-        return EditedPicture.from_proto((await editor.upscale(sent)).picture)
+        answer = await editor.upscale(sent)
+        return replace(EditedPicture.from_proto(answer.picture), model=answer.model)
 
     return Work(perform, request.SerializeToString(deterministic=True))
 
