@@ -128,9 +128,10 @@ def key_works(deployment: Deployment) -> Finding:
 
 
 def networks_are_loaded(deployment: Deployment) -> Finding:
-    """Whether more than the small network is there."""
+    """Whether mattes come from more than the small network."""
     with _client(deployment) as client:
-        loaded = [model for model in client.list_models() if model.is_loaded]
+        models = client.list_models()
+    loaded = [model for model in models if model.is_loaded and model.task == "segmentation"]
     told = ", ".join(f"{model.name} on {model.engine}" for model in loaded) or "none"
     if len(loaded) < 2:
         return Finding(
