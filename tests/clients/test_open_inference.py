@@ -92,7 +92,7 @@ async def test_64_requests_in_flight_get_the_mattes_of_segment(
         subprocess.run,
         [
             str(triton_python), str(PROGRAMS / "triton_client.py"), protocol, target, str(pictures),
-            FAST_MODEL, str(2 * IN_FLIGHT), str(IN_FLIGHT),
+            FAST_MODEL, str(IN_FLIGHT), str(IN_FLIGHT),
         ],
         capture_output=True, text=True, timeout=300, cwd=pictures,
     )  # fmt: skip
@@ -101,7 +101,7 @@ async def test_64_requests_in_flight_get_the_mattes_of_segment(
 
     expected = await segmented(target, pictures)
     # Of even numbers the pixels are sent, of odd ones the files.
-    sent = {f"{'image' if number % 2 else 'pixels'} {number % PICTURES}" for number in range(2 * IN_FLIGHT)}
+    sent = {f"{'image' if number % 2 else 'pixels'} {number % PICTURES}" for number in range(IN_FLIGHT)}
     assert facts["mattes"] == {name: expected[name] for name in sent}
     assert [tensor["name"] for tensor in facts["metadata"]["inputs"]] == ["image", "pixels"]
     assert "red first" in facts["refusal"]

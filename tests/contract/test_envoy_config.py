@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,14 @@ NAMED = EnvoySettings(
 )
 
 
+@cache
+def local_text() -> str:
+    """It takes seconds to write."""
+    return envoy_json(LOCAL)
+
+
 def document(settings: EnvoySettings = LOCAL) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(envoy_json(settings))
+    parsed: dict[str, Any] = json.loads(local_text() if settings is LOCAL else envoy_json(settings))
     return parsed["staticResources"]
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.stack
 
 _CLIENTS = 2
 _WORKERS = 2
+_PAUSE_S = 0.1
 
 
 def restart_one_after_the_other(started: RunningStack) -> int:
@@ -71,7 +72,8 @@ def test_a_rolling_restart_of_everything_costs_no_client_an_answer(
         def keep_sending(first: int) -> None:
             with httpx.Client(timeout=60) as client:
                 for number in itertools.count(first, _CLIENTS):
-                    if done.is_set():
+                    # Not without a pause: processes that start need the processor more.
+                    if done.wait(_PAUSE_S):
                         return
                     send(client, number)
 

@@ -370,8 +370,7 @@ async def test_the_shown_call_follows_the_choices(visit: Visit) -> None:
         await expect(page.locator("#program")).to_contain_text("await fetch")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width_px", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", 360)])
 async def test_everybody_can_use_the_page(
     visit: Visit, axe: str, demo_photo: Path, scheme: Literal["light", "dark"], width_px: int
 ) -> None:
