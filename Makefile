@@ -10,7 +10,7 @@
 #   make profile  where the time of one request goes, stage by stage, and what services and wires add; PHOTO as above
 #   make eval     mattes against pictures with known answers, DATA=folder, WEIGHTS_DIR=folder; out/eval.png
 #   make shadows  every shadow on several subjects: out/shadows.png
-#   make sheets   what the editing tools make of a photo: docs/images/editing.webp, upscaling.webp
+#   make sheets   what the editing tools make of a photo: docs/images/editing.webp, selecting.webp, upscaling.webp
 #   make screenshots  every page for people: docs/images/page-*.webp
 #   make fuzz     the API from its own document, while a customer pays; SECONDS=600
 #   make soak     ten minutes of mixed traffic while a worker, Valkey and the store are killed; SECONDS=600
@@ -124,6 +124,7 @@ eval: $(DEVELOPMENT)
 
 sheets: $(DEVELOPMENT) $(WEIGHTS)
 	@$(BIN)/python -m tools.editing_sheet $(PHOTO) --erase 4 4 20 30 --expand 0 --out docs/images/editing.webp
+	@$(BIN)/python -m tools.selecting_sheet $(PHOTO) --models-dir $(MODELS) --inside 416 60 --outside 390 420 --out docs/images/selecting.webp
 	@$(BIN)/python -m tools.upscaling_sheet $(PHOTO) --models $(MODELS) --part 160 60 128 96 --out docs/images/upscaling.webp
 
 shadows: $(DEVELOPMENT)

@@ -47,12 +47,11 @@ async def draw(
     pen = ImageDraw.Draw(marked)
     width = max(2, marked.width // 200)
     for subject in subjects:
-        pen.rectangle(subject.box, outline=PINK, width=width)
+        box = subject.box
+        corners = (box.left_px, box.top_px, box.left_px + box.width_px, box.top_px + box.height_px)
+        pen.rectangle(corners, outline=PINK, width=width)
         pen.text(
-            (subject.box[0] + 2 * width, subject.box[1] + width),
-            str(subject.number),
-            PINK,
-            font_size=10 * width,
+            (corners[0] + 2 * width, corners[1] + width), str(subject.number), PINK, font_size=10 * width
         )
     for (x, y), colour in ((inside, GREEN), (outside, RED)):
         pen.ellipse((x - 3 * width, y - 3 * width, x + 3 * width, y + 3 * width), fill=colour)
