@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HelmRefused", "lint", "metadata", "render"]
+import yaml
+
+__all__ = ["HelmRefused", "lint", "metadata", "objects", "render"]
 
 _REFUSED = 3
 
@@ -26,6 +28,17 @@ def render(chart: Path, values: dict[str, Any], *, name: str, namespace: str) ->
     """The text of each template by its path. Raises HelmRefused."""
     texts: dict[str, str] = _ask("render", chart, values, {"name": name, "namespace": namespace})
     return texts
+
+
+def objects(chart: Path, values: dict[str, Any], *, name: str, namespace: str) -> list[dict[str, Any]]:
+    """Every object of the rendered templates. Raises HelmRefused."""
+    return [
+        found
+        for path, text in render(chart, values, name=name, namespace=namespace).items()
+        if not path.endswith(".txt")
+        for found in yaml.load_all(text, yaml.CSafeLoader)
+        if found
+    ]
 
 
 def lint(chart: Path, values: dict[str, Any], *, namespace: str) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tools import helm
 
 CHART = Path(__file__).resolve().parents[2] / "deploy" / "charts" / "matteworks"
@@ -43,14 +41,7 @@ def pods_of(state: Path, models: Path, cores: int) -> tuple[list[Pod], dict[str,
     # The small network, so that a busy machine is not too slow for it.
     small = {"settings": {"QUALITY": "fast"}, "resources": {"requests": {"cpu": str(cores)}}}
     values = {"inference": {"defaults": small}}
-    texts = helm.render(CHART, values, name=RELEASE, namespace=NAMESPACE)
-    objects = [
-        found
-        for path, text in texts.items()
-        if not path.endswith(".txt")
-        for found in yaml.load_all(text, yaml.CSafeLoader)
-        if found
-    ]
+    objects = helm.objects(CHART, values, name=RELEASE, namespace=NAMESPACE)
     keys = ("key-pepper", "admin-token", "signing-secret", "valkey-password")
     known = {key: secrets.token_hex(32) for key in keys}
     running = [found for found in objects if found["kind"] in ("Deployment", "StatefulSet")]

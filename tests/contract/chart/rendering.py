@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tools import helm
 
 CHART = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "matteworks"
@@ -81,14 +80,7 @@ Object = dict[str, Any]
 @cache
 def rendered(name: str) -> list[Object]:
     """Every object, for the values of that name; shared, so nobody changes one."""
-    texts = helm.render(CHART, VALUES[name], name=RELEASE, namespace=NAMESPACE)
-    return [
-        found
-        for path, text in texts.items()
-        if not path.endswith(".txt")
-        for found in yaml.load_all(text, yaml.CSafeLoader)
-        if found
-    ]
+    return helm.objects(CHART, VALUES[name], name=RELEASE, namespace=NAMESPACE)
 
 
 def of_kind(name: str, kind: str) -> dict[str, Object]:
